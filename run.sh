@@ -1,0 +1,212 @@
+#!/usr/bin/env bash
+# Trains a disentanglement method, scores its representation and reports it. ./run.sh --help tells more.
+set -euo pipefail
+cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
+
+# A log file, or the portal, must see each line as it is printed.
+export PYTHONUNBUFFERED=1
+
+# On the portal there is no network and nothing to install, and this process is the container's first:
+# exec hands its signals to the training.
+case ${AICROWD_IS_GRADING:-} in
+  "" | 0 | [Nn]o | NO | [Ff]alse | FALSE) ;;
+  *) exec python -m submission "$@" ;;
+esac
+
+python=.venv/bin/python
+log=scratch/set-up.log
+
+help() {
+  cat <<'EOF'
+Trains a disentanglement method inside a time budget, scores the representation with the five metrics
+of the NeurIPS 2019 Disentanglement Challenge, and writes a report. The first start installs what it
+needs into .venv.
+
+  ./run.sh [OPTIONS]                train, score, report
+  ./run.sh test [PYTEST ARGUMENTS]  check formatting, lint and types, run the tests (--slow: all of them)
+
+Options (python -m submission --help lists the rest; --seed S and so on pass through):
+  --method M      beta_vae, beta_tcvae, factor_vae, dip_vae_i, dip_vae_ii, info_vae or vae [beta_tcvae]
+  --dataset D     a data set of disentanglement_lib, or mpi3d_mini, which is rendered here [mpi3d_mini]
+  --budget T      time for training and export: 90s, 5m, 8h [5m]
+  --preset P      quick, challenge or paper [quick]
+  --gin 'X.y = z' overrides one setting of gin/; may be repeated
+  --name N        the run's folder below the output folder [experiment_name]
+
+Examples:
+  ./run.sh
+  ./run.sh --method factor_vae --budget 20m --seed 3 --name factor_vae_3
+  ./run.sh --dataset mpi3d_toy --preset challenge --budget 8h
+  ./run.sh --gin 'beta_tcvae.beta = 8.0'
+  ./run.sh test
+  ./run.sh test tests/evaluator -k mig
+
+Environment:
+  AICROWD_OUTPUT_PATH      output folder [./scratch/shared]
+  AICROWD_EVALUATION_NAME  the run's name, as --name [experiment_name]
+  DISENTANGLEMENT_LIB_DATA folder of the data sets [./scratch/dataset]
+  PIP_EXTRA_INDEX_URL      https://download.pytorch.org/whl/cpu at the first start saves gigabytes on a
+                           machine without an NVIDIA GPU
+
+Exit codes: 0 done, 2 a mistake that the one line on stderr tells how to mend, 1 anything else.
+EOF
+}
+
+fail() { # fail EXIT_CODE MESSAGE
+  echo "error: $2" >&2
+  exit "$1"
+}
+
+find_python() {
+  local candidate
+  # The user's own python3 first: it is the one an active conda or pyenv environment means.
+  for candidate in python3 python3.13 python3.12 python3.11; do
+    if "$candidate" -c 'import sys, venv, ensurepip
+sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; then
+      echo "$candidate"
+      return
+    fi
+  done
+  fail 2 "found no Python 3.11, 3.12 or 3.13 with the venv module (Debian, Ubuntu: apt-get install python3-venv)"
+}
+
+pip_logged() {
+  "$python" -m pip --no-input --disable-pip-version-check install --progress-bar off --only-binary :all: "$@" 2>&1 |
+    tee -a "$log" |
+    # A terminal sees on one line what pip is at; pip's own lines would fill pages.
+    if [[ -t 1 ]]; then
+      awk '/^ *(Collecting|Downloading|Installing) / { printf "\r\033[K  %.76s", $0; fflush() }
+           END { printf "\r\033[K" }'
+    else
+      cat >/dev/null
+    fi
+}
+
+pip_install() { # pip_install --requirement FILE
+  supervise pip_logged "$@" && return
+  grep '^ERROR' "$log" | tail -n 1 >&2 || true
+  fail 1 "installing ${*: -1} failed; the log is $log"
+}
+
+stamp() { # stamp LOCK...: what .venv holds once these files are installed
+  { "$python" --version && cat -- "$@"; } 2>/dev/null | cksum
+}
+
+is_installed() { # is_installed LOCK...
+  local stamp_file=.venv/installed-$1
+  [[ -f $stamp_file && $(<"$stamp_file") == "$(stamp "$@")" ]]
+}
+
+# Runs COMMAND unless .venv already holds what the locks pin; one process at a time. The stamp is written
+# last, so that a set-up that was cut short is begun anew.
+install_once() { # install_once COMMAND LOCK...
+  local command=$1
+  shift
+  if is_installed "$@"; then return; fi
+  mkdir -p scratch
+  exec 9>scratch/set-up.lock
+  if command -v flock >/dev/null && ! flock --nonblock 9; then
+    echo "set-up: waiting for another one in this folder"
+    flock 9
+  fi
+  if ! is_installed "$@"; then
+    "$command"
+    stamp "$@" >".venv/installed-$1"
+  fi
+  exec 9>&-
+}
+
+make_environment() {
+  [[ $(uname -s) == Linux ]] || fail 2 "the locks in requirements*.txt are for Linux"
+  local base
+  base=$(find_python)
+  : >"$log"
+  echo "set-up: making .venv with $("$base" --version)"
+  "$base" -m venv --clear .venv >>"$log" 2>&1 || fail 1 "making .venv failed; the log is $log"
+  echo "set-up: installing $(grep -c '==' requirements.txt) packages (requirements.txt)"
+  pip_install --require-hashes --no-deps --requirement requirements.txt
+  echo "set-up: installing $(grep '==' requirements-torch.txt)"
+  if [[ -z ${PIP_EXTRA_INDEX_URL:-}${PIP_FIND_LINKS:-} ]] && ! command -v nvidia-smi >/dev/null; then
+    echo "set-up: no NVIDIA GPU here: Ctrl-C, then PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu" \
+      "./run.sh saves gigabytes"
+  fi
+  pip_install --requirement requirements-torch.txt
+}
+
+add_test_tools() {
+  echo "set-up: installing what the tests need (requirements-dev.txt)"
+  pip_install --require-hashes --no-deps --requirement requirements-dev.txt
+}
+
+set_up() {
+  install_once make_environment requirements.txt requirements-torch.txt
+}
+
+# Runs a command and hands signals on to it. In a process group of its own: a Ctrl-C then reaches it once,
+# through here, and not a second time from the terminal. A closed terminal ends it as TERM does.
+supervise() {
+  local child status signalled pair
+  for pair in TERM:TERM INT:INT HUP:TERM; do
+    trap "signalled=1; kill -${pair#*:} -- \"-\${!-none}\" 2>/dev/null || exit 1" "${pair%:*}"
+  done
+  set -m
+  "$@" &
+  child=$!
+  set +m
+  while :; do
+    signalled=
+    wait "$child" && status=0 || status=$?
+    # A trapped signal ends the wait early; the command's own status comes from the next one.
+    [[ -n $signalled ]] || break
+  done
+  trap - TERM INT HUP
+  ((status == 0 || status == 2)) || status=1
+  return $status
+}
+
+run_tests() {
+  local selection=(-m "not slow") arguments=() argument
+  for argument in "$@"; do
+    if [[ $argument == --slow ]]; then selection=(); else arguments+=("$argument"); fi
+  done
+  set_up
+  install_once add_test_tools requirements-dev.txt
+  "$python" -m ruff format --check .
+  "$python" -m ruff check .
+  "$python" -m mypy submission evaluator
+  exec "$python" -m pytest "${selection[@]}" "${arguments[@]}"
+}
+
+train_and_score() {
+  local argument previous="" status=0
+  export AICROWD_OUTPUT_PATH=${AICROWD_OUTPUT_PATH:-scratch/shared}
+  export AICROWD_EVALUATION_NAME=${AICROWD_EVALUATION_NAME:-experiment_name}
+  for argument in "$@"; do
+    [[ $previous != --name ]] || AICROWD_EVALUATION_NAME=$argument
+    [[ $argument != --name=* ]] || AICROWD_EVALUATION_NAME=${argument#--name=}
+    previous=$argument
+  done
+  local folder=$AICROWD_OUTPUT_PATH/$AICROWD_EVALUATION_NAME
+  [[ $folder == /* ]] || folder=${NDC_ROOT:-.}/$folder
+
+  set_up
+  supervise "$python" -m submission "$@" || status=$?
+  if ((status == 1)) && [[ -f $folder/representation/pytorch_model.pt ]]; then
+    echo "Training did not finish, so nothing was scored. To score the representation as it stands:" >&2
+    echo "  $python -m evaluator $(printf %q "$folder/representation")" >&2
+  fi
+  ((status == 0)) || exit $status
+
+  supervise "$python" -m evaluator "$folder/representation" || exit $?
+  echo "Report: $folder/report.html"
+}
+
+case ${1:-} in
+  test) run_tests "${@:2}" ;;
+  *)
+    for argument in "$@"; do
+      case $argument in -h | --help) help && exit ;; esac
+    done
+    train_and_score "$@"
+    ;;
+esac

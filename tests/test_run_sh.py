@@ -1,0 +1,354 @@
+"""run.sh in a folder of its own: real shell, venv and pip; tiny packages for the large ones."""
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+RUN_SH = Path(__file__).parents[1] / "run.sh"
+
+# Stands where training stands: notes how it was called, and does what its arguments say.
+SUBMISSION = """
+import json, os, signal, sys, time
+from pathlib import Path
+
+arguments = sys.argv[1:]
+Path("training.json").write_text(json.dumps({"arguments": arguments, "pid": os.getpid()}))
+folder = Path(os.environ.get("NDC_ROOT", "."), os.environ.get("AICROWD_OUTPUT_PATH", "out"))
+representation = folder / os.environ.get("AICROWD_EVALUATION_NAME", "portal") / "representation"
+code = 0
+if "--wait" in arguments:
+    received = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, _: received.append(signal.Signals(number).name))
+    print("waiting", flush=True)
+    while not received:
+        time.sleep(0.01)
+    time.sleep(0.3)  # a second delivery would come now
+    Path("signals.json").write_text(json.dumps(received))
+    code = 1
+if "--exit" in arguments:
+    code = int(arguments[arguments.index("--exit") + 1])
+if "--no-export" not in arguments:
+    representation.mkdir(parents=True, exist_ok=True)
+    (representation / "pytorch_model.pt").touch()
+sys.exit(code)
+"""
+
+EVALUATOR = """
+import json, os, sys
+from pathlib import Path
+
+Path("scoring.json").write_text(json.dumps(sys.argv[1:]))
+sys.exit(int(os.environ.get("SCORING_EXIT", "0")))
+"""
+
+# Stands for ruff, mypy and pytest.
+TOOL = """
+import os, sys
+from pathlib import Path
+
+name = Path(__file__).stem
+with open("checks.txt", "a") as calls:
+    print(name, *sys.argv[1:], file=calls)
+sys.exit(name == os.environ.get("FAILING_TOOL"))
+"""
+
+
+def make_wheel(folder: Path, name: str) -> str:
+    """Writes a wheel of one empty module and returns its line for a lock file."""
+    path = folder / f"{name}-1.0-py3-none-any.whl"
+    info = f"{name}-1.0.dist-info"
+    with zipfile.ZipFile(path, "w") as wheel:
+        wheel.writestr(f"{name}.py", "")
+        wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        wheel.writestr(
+            f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        wheel.writestr(
+            f"{info}/RECORD", f"{name}.py,,\n{info}/METADATA,,\n{info}/WHEEL,,\n{info}/RECORD,,\n"
+        )
+    return f"{name}==1.0 --hash=sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}\n"
+
+
+class Clone:
+    """A folder with run.sh and stand-ins for all that it calls."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        wheels = folder / "wheels"
+        wheels.mkdir()
+        shutil.copy(RUN_SH, folder)
+        (folder / "requirements.txt").write_text(make_wheel(wheels, "tiny"))
+        (folder / "requirements-dev.txt").write_text(make_wheel(wheels, "tinydev"))
+        make_wheel(wheels, "tinytorch")
+        (folder / "requirements-torch.txt").write_text("tinytorch==1.0\n")
+        for package, code in (("submission", SUBMISSION), ("evaluator", EVALUATOR)):
+            (folder / package).mkdir()
+            (folder / package / "__init__.py").touch()
+            (folder / package / "__main__.py").write_text(code)
+        for tool in ("ruff", "mypy", "pytest"):
+            (folder / f"{tool}.py").write_text(TOOL)
+        foreign = ("AICROWD_", "PIP_", "NDC_ROOT", "DISENTANGLEMENT_LIB_DATA")
+        self.environment = {k: v for k, v in os.environ.items() if not k.startswith(foreign)}
+        self.environment |= {
+            "PIP_CONFIG_FILE": os.devnull,
+            "PIP_NO_INDEX": "1",
+            "PIP_FIND_LINKS": str(wheels),
+        }
+
+    def start(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [self.folder / "run.sh", *arguments],
+            cwd=self.folder,
+            env=self.environment | variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        process = self.start(*arguments, **variables)
+        stdout, stderr = process.communicate(timeout=60)
+        return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+    def read(self, name: str) -> Any:
+        return json.loads((self.folder / name).read_text())
+
+    def forget(self) -> None:
+        for name in ("training.json", "scoring.json", "signals.json", "checks.txt"):
+            (self.folder / name).unlink(missing_ok=True)
+        shutil.rmtree(self.folder / "scratch" / "shared", ignore_errors=True)
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Clone:
+    """A clone as git leaves it, without .venv."""
+    return Clone(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def installed_once(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    clone = Clone(tmp_path_factory.mktemp("clone"))
+    result = clone.run("test")
+    assert result.returncode == 0, result.stderr
+    return clone
+
+
+@pytest.fixture
+def clone(installed_once: Clone) -> Iterator[Clone]:
+    """A clone whose set-up is done, without the traces of other runs."""
+    installed_once.forget()
+    yield installed_once
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_help_is_printed_without_an_environment(fresh: Clone) -> None:
+    result = fresh.run("--method", "factor_vae", "--help")
+    assert result.returncode == 0
+    assert "./run.sh --dataset mpi3d_toy --preset challenge --budget 8h" in result.stdout
+    assert not (fresh.folder / ".venv").exists()
+
+
+def test_set_up_installs_what_the_locks_name(clone: Clone) -> None:
+    python = clone.folder / ".venv/bin/python"
+    assert subprocess.run([python, "-c", "import tiny, tinydev, tinytorch"]).returncode == 0
+
+
+def test_training_gets_all_arguments_and_is_followed_by_scoring(clone: Clone) -> None:
+    arguments = ["--budget", "5m", "--gin", "beta_tcvae.beta = 8.0", "--seed", "3"]
+    result = clone.run(*arguments)
+    assert result.returncode == 0, result.stderr
+    assert clone.read("training.json")["arguments"] == arguments
+    assert clone.read("scoring.json") == ["./scratch/shared/experiment_name/representation"]
+    assert "./scratch/shared/experiment_name/report.html" in result.stdout
+
+
+def test_second_start_does_no_set_up_and_begins_at_once(clone: Clone) -> None:
+    started = time.monotonic()
+    result = clone.run()
+    assert time.monotonic() - started < 5
+    assert "set-up" not in result.stdout
+
+
+@pytest.mark.parametrize("arguments", [["--name", "mine"], ["--name=mine"]])
+def test_name_is_the_folder_that_is_scored(clone: Clone, arguments: list[str]) -> None:
+    clone.run(*arguments, AICROWD_EVALUATION_NAME="other")
+    assert clone.read("scoring.json") == ["./scratch/shared/mine/representation"]
+
+
+def test_environment_names_the_folder_that_is_scored(clone: Clone, tmp_path: Path) -> None:
+    clone.run(AICROWD_OUTPUT_PATH=str(tmp_path), AICROWD_EVALUATION_NAME="portal run")
+    assert clone.read("scoring.json") == [f"{tmp_path}/portal run/representation"]
+
+
+def test_relative_output_folder_starts_at_ndc_root(clone: Clone, tmp_path: Path) -> None:
+    clone.run(NDC_ROOT=str(tmp_path), AICROWD_OUTPUT_PATH="out")
+    assert clone.read("scoring.json") == [f"{tmp_path}/out/experiment_name/representation"]
+
+
+def test_users_mistake_passes_through_and_nothing_is_scored(clone: Clone) -> None:
+    result = clone.run("--exit", "2", "--no-export")
+    assert result.returncode == 2
+    assert not (clone.folder / "scoring.json").exists()
+    assert result.stderr == ""
+
+
+def test_any_other_failure_of_training_is_exit_code_1(clone: Clone) -> None:
+    result = clone.run("--exit", "77", "--no-export")
+    assert result.returncode == 1
+    assert not (clone.folder / "scoring.json").exists()
+
+
+def test_unfinished_training_is_not_scored_but_the_command_for_it_is_told(clone: Clone) -> None:
+    result = clone.run("--exit", "1", "--name", "cut short")
+    assert result.returncode == 1
+    assert not (clone.folder / "scoring.json").exists()
+    told = ".venv/bin/python -m evaluator ./scratch/shared/cut\\ short/representation"
+    assert told in result.stderr
+    assert subprocess.run(["bash", "-c", told], cwd=clone.folder).returncode == 0
+
+
+def test_exit_code_of_scoring_is_kept(clone: Clone) -> None:
+    result = clone.run(SCORING_EXIT="2")
+    assert result.returncode == 2
+    assert "Report" not in result.stdout
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("send", [os.kill, os.killpg], ids=["process", "terminal"])
+def test_signal_reaches_training_once(
+    clone: Clone, send: Callable[[int, int], None], sent: signal.Signals
+) -> None:
+    process = clone.start("--wait")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "waiting\n"
+    send(process.pid, sent)
+    _, stderr = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert clone.read("signals.json") == [sent.name]
+    assert "Training did not finish" in stderr
+
+
+def test_closed_terminal_ends_training_as_term_does(clone: Clone) -> None:
+    process = clone.start("--wait")
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGHUP)
+    process.communicate(timeout=30)
+    assert clone.read("signals.json") == ["SIGTERM"]
+
+
+def test_grading_becomes_the_images_python_and_installs_nothing(fresh: Clone) -> None:
+    image = fresh.folder / "image"
+    image.mkdir()
+    (image / "python").symlink_to(sys.executable)
+    path = f"{image}:{os.environ['PATH']}"
+    process = fresh.start("--budget", "8h", AICROWD_IS_GRADING="True", PATH=path)
+    process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert fresh.read("training.json") == {"arguments": ["--budget", "8h"], "pid": process.pid}
+    assert not (fresh.folder / "scoring.json").exists()
+    assert not (fresh.folder / ".venv").exists()
+
+
+def test_grading_variable_that_says_no_is_no_grading(clone: Clone) -> None:
+    clone.run(AICROWD_IS_GRADING="False")
+    assert (clone.folder / "scoring.json").exists()
+
+
+def test_missing_python_is_told_in_one_line(fresh: Clone) -> None:
+    tools = fresh.folder / "tools"
+    tools.mkdir()
+    for tool in ("bash", "cat", "cksum", "dirname", "flock", "mkdir", "uname"):
+        found = shutil.which(tool)
+        assert found is not None
+        (tools / tool).symlink_to(found)
+    result = fresh.run(PATH=str(tools))
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: found no Python 3.11, 3.12 or 3.13")
+    assert result.stderr.count("\n") == 1
+
+
+def test_failed_set_up_tells_the_log_and_the_next_start_begins_anew(fresh: Clone) -> None:
+    lock = fresh.folder / "requirements.txt"
+    right = lock.read_text()
+    lock.write_text("tiny==1.0 --hash=sha256:" + "0" * 64 + "\n")
+    result = fresh.run()
+    assert result.returncode == 1
+    last = "error: installing requirements.txt failed; the log is scratch/set-up.log\n"
+    assert result.stderr.endswith(last)
+    assert "0" * 64 in (fresh.folder / "scratch/set-up.log").read_text()
+    assert not (fresh.folder / "training.json").exists()
+
+    lock.write_text(right)
+    assert fresh.run().returncode == 0
+
+
+@pytest.mark.slow
+def test_set_up_that_was_killed_begins_anew(fresh: Clone) -> None:
+    process = fresh.start()
+    wait_for((fresh.folder / ".venv/bin/python").exists)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=30)
+    assert not (fresh.folder / "training.json").exists()
+
+    result = fresh.run()
+    assert result.returncode == 0, result.stderr
+    assert "set-up: making .venv" in result.stdout
+
+
+@pytest.mark.slow
+def test_changed_lock_is_installed(fresh: Clone) -> None:
+    assert fresh.run().returncode == 0
+    with (fresh.folder / "requirements.txt").open("a") as lock:
+        lock.write(make_wheel(fresh.folder / "wheels", "another"))
+    assert fresh.run().returncode == 0
+    python = fresh.folder / ".venv/bin/python"
+    assert subprocess.run([python, "-c", "import tiny, another"]).returncode == 0
+
+
+@pytest.mark.slow
+def test_two_first_starts_at_once_make_one_environment(fresh: Clone) -> None:
+    first, second = fresh.start("--name", "a"), fresh.start("--name", "b")
+    outputs = [process.communicate(timeout=60)[0] for process in (first, second)]
+    assert (first.returncode, second.returncode) == (0, 0)
+    assert sum("set-up: making" in output for output in outputs) == 1
+    assert sum("set-up: waiting" in output for output in outputs) == 1
+
+
+def test_checks_run_in_order_without_the_slow_tests(clone: Clone) -> None:
+    assert clone.run("test", "tests/evaluator", "-k", "mig").returncode == 0
+    assert (clone.folder / "checks.txt").read_text().splitlines() == [
+        "ruff format --check .",
+        "ruff check .",
+        "mypy submission evaluator",
+        "pytest -m not slow tests/evaluator -k mig",
+    ]
+
+
+def test_slow_runs_all_tests(clone: Clone) -> None:
+    clone.run("test", "--slow", "-x")
+    assert (clone.folder / "checks.txt").read_text().splitlines()[-1] == "pytest -x"
+
+
+@pytest.mark.parametrize("tool", ["ruff", "mypy", "pytest"])
+def test_failing_check_fails_the_tests(clone: Clone, tool: str) -> None:
+    assert clone.run("test", FAILING_TOOL=tool).returncode == 1
