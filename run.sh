@@ -28,8 +28,8 @@ needs into .venv.
 Options (python -m submission --help lists the rest; --seed S and so on pass through):
   --method M      beta_vae, beta_tcvae, factor_vae, dip_vae_i, dip_vae_ii, info_vae or vae [beta_tcvae]
   --dataset D     a data set of disentanglement_lib, or mpi3d_mini, which is rendered here [mpi3d_mini]
-  --budget T      time for training and export: 90s, 5m, 8h [5m]
-  --preset P      quick, challenge or paper [quick]
+  --budget T      time for training and export: 90s, 5m, 8h [the preset's]
+  --preset P      quick (5m), challenge (8h) or paper (72h) [quick]
   --gin 'X.y = z' overrides one setting of gin/; may be repeated
   --name N        the run's folder below the output folder [experiment_name]
 
@@ -145,10 +145,9 @@ set_up() {
 # Runs a command and hands signals on to it. In a process group of its own: a Ctrl-C then reaches it once,
 # through here, and not a second time from the terminal. A closed terminal ends it as TERM does.
 supervise() {
-  local child status signalled pair
-  for pair in TERM:TERM INT:INT HUP:TERM; do
-    trap "signalled=1; kill -${pair#*:} -- \"-\${!-none}\" 2>/dev/null || exit 1" "${pair%:*}"
-  done
+  local child status signalled
+  trap 'signalled=1; pass_on TERM' TERM HUP
+  trap 'signalled=1; pass_on INT' INT
   set -m
   "$@" &
   child=$!
@@ -162,6 +161,10 @@ supervise() {
   trap - TERM INT HUP
   ((status == 0 || status == 2)) || status=1
   return $status
+}
+
+pass_on() { # pass_on SIGNAL
+  kill -"$1" -- "-${!-none}" 2>/dev/null || exit 1
 }
 
 run_tests() {
@@ -197,8 +200,7 @@ train_and_score() {
   fi
   ((status == 0)) || exit $status
 
-  supervise "$python" -m evaluator "$folder/representation" || exit $?
-  echo "Report: $folder/report.html"
+  supervise "$python" -m evaluator "$folder/representation"
 }
 
 case ${1:-} in

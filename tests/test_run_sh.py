@@ -178,7 +178,6 @@ def test_training_gets_all_arguments_and_is_followed_by_scoring(clone: Clone) ->
     assert result.returncode == 0, result.stderr
     assert clone.read("training.json")["arguments"] == arguments
     assert clone.read("scoring.json") == ["./scratch/shared/experiment_name/representation"]
-    assert "./scratch/shared/experiment_name/report.html" in result.stdout
 
 
 def test_second_start_does_no_set_up_and_begins_at_once(clone: Clone) -> None:
@@ -227,9 +226,7 @@ def test_unfinished_training_is_not_scored_but_the_command_for_it_is_told(clone:
 
 
 def test_exit_code_of_scoring_is_kept(clone: Clone) -> None:
-    result = clone.run(SCORING_EXIT="2")
-    assert result.returncode == 2
-    assert "Report" not in result.stdout
+    assert clone.run(SCORING_EXIT="2").returncode == 2
 
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
