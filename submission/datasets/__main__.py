@@ -1,0 +1,207 @@
+"""`python -m submission.datasets`: which data sets are here, and getting those that aren't."""
+
+import argparse
+import logging
+import math
+from pathlib import Path
+
+from submission.datasets import (
+    NAMES,
+    cars3d,
+    dsprites,
+    load,
+    mpi3d,
+    mpi3d_mini,
+    rendered,
+    shapes3d,
+    smallnorb,
+)
+from submission.datasets.download import download
+from submission.datasets.image_cache import has_room
+from submission.environment import Environment
+from submission.errors import UserError, run_command_line
+from submission.files import write_atomically
+
+EXAMPLES = """examples:
+  python -m submission.datasets list
+  python -m submission.datasets download mpi3d_toy
+  python -m submission.datasets download mpi3d_toy --challenge    the challenge's 460,800 images
+  python -m submission.datasets render --grid full
+  python -m submission.datasets render --grid 4,4,2,3,3,20,20 --output grid.npz
+  python -m submission.datasets contact-sheet --output sheet.png
+"""
+
+
+def main() -> None:
+    """Runs the command line.
+
+    Raises:
+        UserError: As the commands do.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    arguments = _parser().parse_args()
+    data_root = arguments.data_root or Environment.read().data_root
+    if arguments.command == "list":
+        print(list_data_sets(data_root))
+    elif arguments.command == "download":
+        download(arguments.name, data_root, arguments.challenge)
+    elif arguments.command == "render":
+        render(arguments.grid, arguments.output, data_root)
+    else:
+        write_contact_sheet(arguments.output, data_root)
+
+
+def list_data_sets(data_root: Path) -> str:
+    """Lists all data sets: whether they are there, their images and factor sizes.
+
+    Args:
+        data_root: The folder of the data sets.
+
+    Returns:
+        A table, a data set a line.
+    """
+    lines = [f"{'name':18}{'here':6}{'images':>10}  {'factor sizes':17}  in {data_root}"]
+    for name in NAMES:
+        missing = missing_files(name, data_root)
+        state, note = "yes", ""
+        if missing:
+            state = "no"
+            note = "rendered on first use" if name in rendered.GRID_OF_NAME else f"no {missing[0]}"
+        try:
+            sizes = _factor_sizes(name, data_root, here=not missing)
+        except UserError as error:
+            state, note, sizes = "bad", str(error), mpi3d.PUBLISHED_SIZES
+        grid = "x".join(map(str, sizes))
+        lines.append(f"{name:18}{state:6}{math.prod(sizes):>10,}  {grid:17}  {note}".rstrip())
+    return "\n".join(lines)
+
+
+def missing_files(name: str, data_root: Path) -> list[Path]:
+    """Lists the files (or folders) that a data set needs and that aren't there."""
+    if name in rendered.GRID_OF_NAME:
+        places = rendered.possible_paths(name, data_root)
+        return [] if any(place.exists() for place in places) else places[:1]
+    if name == "shapes3d":
+        folder = data_root / shapes3d.FOLDER
+        places = [folder / shapes3d.HDF5_FILE, folder / shapes3d.NPZ_FILE]
+        return [] if any(place.exists() for place in places) else places[:1]
+    if name == "cars3d":
+        needed = [data_root / cars3d.FOLDER]
+    elif name == "smallnorb":
+        needed = [
+            data_root / smallnorb.FOLDER / f"{chunk}-{kind}.mat"
+            for chunk in smallnorb.CHUNKS
+            for kind in ("dat", "cat", "info")
+        ]
+    elif name.startswith("mpi3d"):
+        needed = [data_root / name / f"{name}.npz"]
+    else:
+        needed = [data_root / dsprites.FILE]
+        if name == "scream_dsprites":
+            needed.append(data_root / dsprites.SCREAM_FILE)
+    return [path for path in needed if not path.exists()]
+
+
+def render(grid: str, output: Path | None, data_root: Path) -> None:
+    """Renders `mpi3d_mini` on a grid into a file.
+
+    Args:
+        grid: `default`, `full`, `published`, or the factor sizes, separated by commas.
+        output: The `.npz` file; None for the place where `load` finds the two named data sets.
+        data_root: The folder of the data sets.
+
+    Raises:
+        UserError: The grid or the output is wrong, or there is no room for it.
+    """
+    if output is None:
+        names = {grid_name: name for name, grid_name in rendered.GRID_OF_NAME.items()}
+        if grid not in names:
+            raise UserError(f"the grid {grid} is no data set of its own: say --output FILE.npz")
+        dataset = load(names[grid], data_root)
+        print(f"{names[grid]}: {len(dataset.images):,} images in {dataset.path or 'memory'}")
+        return
+    if output.suffix != ".npz":
+        raise UserError(f"--output {output} must end in .npz")
+    sizes = rendered.GRIDS.get(grid) or _parse_sizes(grid)
+    wanted = math.prod(sizes) * math.prod(rendered.IMAGE_SHAPE) + rendered.SPARE_BYTES
+    if not has_room(output.parent, wanted):
+        raise UserError(f"no room on the disk for {output}: it takes {wanted:,} bytes")
+    rendered.write_file(output, rendered.render(sizes), sizes)
+    print(f"{math.prod(sizes):,} images in {output}")
+
+
+def write_contact_sheet(output: Path, data_root: Path) -> None:
+    """Writes a PNG that shows each factor of `mpi3d_mini` varied alone.
+
+    Args:
+        output: The PNG file.
+        data_root: The folder of the data sets.
+
+    Raises:
+        UserError: The file can't be written.
+    """
+    dataset = load("mpi3d_mini", data_root)
+    sheet = mpi3d_mini.contact_sheet(dataset.images, dataset.factor_sizes)
+    write_atomically(output, lambda file: sheet.save(file, format="png"))
+    print(output)
+
+
+def _factor_sizes(name: str, data_root: Path, here: bool) -> tuple[int, ...]:
+    if name in rendered.GRID_OF_NAME:
+        return rendered.GRIDS[rendered.GRID_OF_NAME[name]]
+    if name.startswith("mpi3d"):
+        if not here:
+            return mpi3d.PUBLISHED_SIZES
+        source = mpi3d.open_file(data_root / name / f"{name}.npz")
+        return mpi3d.SIZES_OF_COUNT[source.shape[0]]
+    families = {"cars3d": cars3d, "smallnorb": smallnorb, "shapes3d": shapes3d}
+    return families.get(name, dsprites).FACTOR_SIZES
+
+
+def _parse_sizes(grid: str) -> tuple[int, ...]:
+    try:
+        sizes = tuple(int(size) for size in grid.split(","))
+    except ValueError:
+        sizes = ()
+    if len(sizes) != len(mpi3d_mini.FACTOR_NAMES) or min(sizes) < 1:
+        raise UserError(
+            f"--grid {grid} is neither {', '.join(rendered.GRIDS)} nor 7 sizes like "
+            f"{','.join(map(str, rendered.GRIDS['default']))}"
+        )
+    return sizes
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m submission.datasets",
+        description=__doc__,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--data-root",
+        type=Path,
+        help="the folder of the data sets (DISENTANGLEMENT_LIB_DATA, else ./scratch/dataset)",
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("list", help="names, whether they are here, images, factor sizes")
+    fetching = commands.add_parser("download", help="fetch the published files of a data set")
+    fetching.add_argument("name", metavar="NAME", help="a name that `list` shows")
+    fetching.add_argument(
+        "--challenge",
+        action="store_true",
+        help="mpi3d_toy and mpi3d_realistic: the challenge's 460,800 images, not the 1,036,800 "
+        "published since",
+    )
+    rendering = commands.add_parser("render", help="render mpi3d_mini on a grid")
+    rendering.add_argument(
+        "--grid", default="default", help="default, full, published, or 4,4,2,3,3,10,10"
+    )
+    rendering.add_argument("--output", type=Path, metavar="PATH.npz", help="where to")
+    sheet = commands.add_parser("contact-sheet", help="a picture of every factor varied alone")
+    sheet.add_argument("--output", type=Path, default=Path("mpi3d_mini.png"), metavar="PNG")
+    return parser
+
+
+if __name__ == "__main__":
+    run_command_line(main)

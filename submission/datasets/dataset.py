@@ -1,0 +1,143 @@
+"""One data set: uint8 images on a grid of ground-truth factors, and how to draw from it."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from submission.datasets.image_cache import fingerprint_of
+
+Paint = Callable[[np.ndarray, np.random.RandomState], np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Images that cover every combination of the factors once, and the order they stand in.
+
+    A *state* numbers a combination of factor values, row-major with the last factor fastest. Every
+    draw follows disentanglement_lib (Locatello et al., 2019, `SplitDiscreteStateSpace`), so that
+    the same `RandomState` gives the same factors and the same images in both.
+
+    Attributes:
+        name: The name in disentanglement_lib, or `mpi3d_mini`, `mpi3d_mini_full`.
+        images: uint8 [count, height, width, channels]; may be a read-only `np.memmap`.
+        factor_names: Of every factor of the grid.
+        factor_sizes: The number of values of every factor of the grid.
+        scored_factors: Indices of the factors that count; the others are drawn at random when an
+            image is asked for (disentanglement_lib's `latent_factor_indices`).
+        image_of_state: int64 [prod(factor_sizes)], the row of `images` of every state; None when
+            that is the state's own number.
+        white: The pixel value that means 1.0: 255, but 1 for dSprites.
+        paint: The random part of colour, noisy and scream dSprites, drawn anew for every
+            observation: float [n, h, w, 1] to [n, h, w, 3]; None for all others.
+        path: The file or folder that the images were read from.
+        known_fingerprint: The fingerprint when the reader computed it along the way.
+    """
+
+    name: str
+    images: np.ndarray = field(repr=False)
+    factor_names: tuple[str, ...]
+    factor_sizes: tuple[int, ...]
+    scored_factors: tuple[int, ...]
+    image_of_state: np.ndarray | None = field(default=None, repr=False)
+    white: int = 255
+    paint: Paint | None = None
+    path: Path | None = None
+    known_fingerprint: str | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        """Refuses images that don't fit the grid.
+
+        Raises:
+            ValueError: The images are not uint8 [count, h, w, c], or don't cover the grid.
+        """
+        if self.images.ndim != 4 or self.images.dtype != np.uint8:
+            raise ValueError(
+                f"images must be uint8 [count, h, w, c], not {self.images.dtype} "
+                f"{list(self.images.shape)}"
+            )
+        states = math.prod(self.factor_sizes)
+        rows = len(self.images) if self.image_of_state is None else len(self.image_of_state)
+        if rows != states:
+            raise ValueError(f"a grid of {states} states, but {rows} images")
+
+    @property
+    def num_factors(self) -> int:
+        """How many factors are scored."""
+        return len(self.scored_factors)
+
+    @property
+    def factors_num_values(self) -> list[int]:
+        """The number of values of every scored factor."""
+        return [self.factor_sizes[factor] for factor in self.scored_factors]
+
+    @property
+    def observation_shape(self) -> list[int]:
+        """[height, width, channels] of what `observe` returns for one image."""
+        height, width, channels = self.images.shape[1:]
+        return [height, width, channels if self.paint is None else 3]
+
+    @property
+    def is_deterministic(self) -> bool:
+        """Whether the scored factors alone determine the image."""
+        return self.paint is None and self.num_factors == len(self.factor_sizes)
+
+    def sample_factors(self, num: int, random_state: np.random.RandomState) -> np.ndarray:
+        """Draws scored factors uniformly, factor by factor.
+
+        Args:
+            num: How many rows.
+            random_state: Where the draws come from.
+
+        Returns:
+            int64 [num, num_factors].
+        """
+        factors = np.zeros((num, self.num_factors), dtype=np.int64)
+        for column, factor in enumerate(self.scored_factors):
+            factors[:, column] = random_state.randint(self.factor_sizes[factor], size=num)
+        return factors
+
+    def image_indices(self, factors: np.ndarray, random_state: np.random.RandomState) -> np.ndarray:
+        """Finds an image for each row of scored factors, drawing the factors that aren't scored.
+
+        Args:
+            factors: Integers [n, num_factors].
+            random_state: Where the draws of the unscored factors come from.
+
+        Returns:
+            int64 [n], rows of `images`.
+
+        Raises:
+            ValueError: A factor's value lies outside its range.
+        """
+        num = len(factors)
+        grid = np.zeros((num, len(self.factor_sizes)), dtype=np.int64)
+        grid[:, list(self.scored_factors)] = factors
+        for factor, size in enumerate(self.factor_sizes):
+            if factor not in self.scored_factors:
+                grid[:, factor] = random_state.randint(size, size=num)
+        states = np.ravel_multi_index(tuple(grid.T), self.factor_sizes)
+        if self.image_of_state is None:
+            return np.asarray(states, dtype=np.int64)
+        return self.image_of_state[states]
+
+    def observe(self, indices: np.ndarray, random_state: np.random.RandomState) -> np.ndarray:
+        """Reads images as the networks and metrics see them.
+
+        Args:
+            indices: Integers [n], rows of `images`.
+            random_state: Where `paint` draws from; untouched without `paint`.
+
+        Returns:
+            float32 [n, h, w, c] in [0, 1].
+        """
+        observations = np.divide(self.images[indices], np.float32(self.white), dtype=np.float32)
+        if self.paint is None:
+            return observations
+        return self.paint(observations, random_state).astype(np.float32, copy=False)
+
+    def fingerprint(self) -> str:
+        """The sha256 of the images' shape and pixels, as hexadecimal digits."""
+        return self.known_fingerprint or fingerprint_of(self.images)

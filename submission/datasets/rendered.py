@@ -1,0 +1,213 @@
+"""`mpi3d_mini` and `mpi3d_mini_full`: rendered on first use, kept in an MPI3D-like `.npz` file."""
+
+import hashlib
+import logging
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from submission.datasets import mpi3d_mini, rendering
+from submission.datasets.dataset import Dataset
+from submission.datasets.image_cache import (
+    ImageSource,
+    damage_named,
+    exclusive,
+    has_room,
+    npz_source,
+    open_images,
+    open_npz_array,
+    user_cache_folder,
+)
+from submission.datasets.progress import progress
+from submission.errors import UserError
+from submission.files import out_of_room, write_atomically
+
+GRIDS = {
+    "default": tuple(mpi3d_mini.DEFAULT_SIZES),
+    "full": tuple(mpi3d_mini.FULL_SIZES),
+    "published": tuple(mpi3d_mini.PUBLISHED_SIZES),
+}
+GRID_OF_NAME = {"mpi3d_mini": "default", "mpi3d_mini_full": "full"}
+FOLDER = "mpi3d_mini"
+IMAGE_SHAPE = (rendering.PICTURE_SIZE, rendering.PICTURE_SIZE, 3)
+SPARE_BYTES = 2**20  # of a file beside its images
+
+log = logging.getLogger(__name__)
+
+
+def load(name: str, data_root: Path) -> Dataset:
+    """Opens the rendered data set, rendering it if it isn't there or an older renderer made it.
+
+    It is kept in the data root; if that can't be written, in the user's cache folder; if that can't
+    either, in memory.
+
+    Args:
+        name: `mpi3d_mini` or `mpi3d_mini_full`.
+        data_root: The folder of the data sets; the file is `mpi3d_mini/<name>.npz` in it.
+
+    Returns:
+        The data set.
+
+    Raises:
+        UserError: A file is there but damaged.
+    """
+    sizes = GRIDS[GRID_OF_NAME[name]]
+    places = possible_paths(name, data_root)
+    for path in places:
+        if is_current(path):
+            return _open(name, path)
+    images = None
+    for path in places:
+        if not _can_hold(path, sizes):
+            continue
+        with exclusive(path.parent):
+            # Another process may have rendered it while this one waited.
+            if not is_current(path):
+                images = render(sizes) if images is None else images
+                try:
+                    write_file(path, images, sizes)
+                except UserError as error:
+                    if not out_of_room(error):
+                        raise
+                    continue
+        return _open(name, path)
+    log.warning("%s stays in memory: there is no folder to keep it in", name)
+    images = render(sizes) if images is None else images
+    images.flags.writeable = False
+    return _dataset(name, images, sizes, None, None)
+
+
+def possible_paths(name: str, data_root: Path) -> list[Path]:
+    """Lists where the rendered file may stand, the best place first."""
+    folders = [data_root, user_cache_folder()]
+    return [folder / FOLDER / f"{name}.npz" for folder in folders if folder is not None]
+
+
+def render(factor_sizes: Sequence[int]) -> np.ndarray:
+    """Renders a grid with a progress bar; arguments and result as `mpi3d_mini.render`."""
+    count = math.prod(factor_sizes)
+    done = 0
+    with progress("rendering mpi3d_mini", count, "images") as advance:
+
+        def show(fraction: float) -> None:
+            nonlocal done
+            amount = round(fraction * count) - done
+            done += amount
+            advance(amount)
+
+        return mpi3d_mini.render(factor_sizes, show)
+
+
+def write_file(path: Path, images: np.ndarray, factor_sizes: Sequence[int]) -> None:
+    """Writes images and their grid as an uncompressed `.npz`, whole or not at all.
+
+    Args:
+        path: The file; disentanglement_lib's MPI3D class reads its key `images`.
+        images: uint8 [prod(factor_sizes), 64, 64, 3].
+        factor_sizes: The number of values of every factor.
+
+    Raises:
+        UserError: The file can't be written, or the disk is full.
+    """
+    write_atomically(
+        path,
+        lambda file: np.savez(
+            file,
+            images=images,
+            factor_sizes=np.array(factor_sizes, dtype=np.int64),
+            renderer=np.array(renderer_version()),
+        ),
+    )
+
+
+def renderer_version() -> str:
+    """Tells which renderer this is: the sha256 of its source files."""
+    digest = hashlib.sha256()
+    for module in (mpi3d_mini, rendering):
+        digest.update(Path(str(module.__file__)).read_bytes())
+    return digest.hexdigest()
+
+
+def is_current(path: Path) -> bool:
+    """Whether a file is there that needn't be rendered again.
+
+    A file that doesn't say what made it is the user's own and counts as current.
+
+    Raises:
+        UserError: The file is damaged.
+    """
+    if not path.exists():
+        return False
+    with damage_named(path), np.load(path) as archive:
+        current = "renderer" not in archive or str(archive["renderer"]) == renderer_version()
+    if not current:
+        log.warning("%s was made by another version of the renderer", path)
+    return current
+
+
+def open_file(path: Path) -> tuple[ImageSource, tuple[int, ...]]:
+    """Checks that a file has the structure that `write_file` gives it.
+
+    Args:
+        path: The `.npz` file.
+
+    Returns:
+        Its images, and the number of values of every factor.
+
+    Raises:
+        UserError: It is damaged, or has other keys, types or shapes.
+    """
+    array = open_npz_array(path, "images")
+    with damage_named(path), np.load(path) as archive:
+        if "factor_sizes" not in archive:
+            raise UserError(f"{path} holds no array 'factor_sizes': delete it to render it anew")
+        sizes = tuple(int(size) for size in archive["factor_sizes"])
+    if array.shape != (math.prod(sizes), *IMAGE_SHAPE):
+        raise UserError(
+            f"{path}: 'images' has the shape {list(array.shape)}; the grid {list(sizes)} needs "
+            f"{[math.prod(sizes), *IMAGE_SHAPE]}"
+        )
+    if len(sizes) != len(mpi3d_mini.FACTOR_NAMES):
+        raise UserError(f"{path}: 'factor_sizes' has {len(sizes)} entries; it must have 7")
+    return npz_source(array, IMAGE_SHAPE), sizes
+
+
+def _open(name: str, path: Path) -> Dataset:
+    source, sizes = open_file(path)
+    if sizes != GRIDS[GRID_OF_NAME[name]]:
+        raise UserError(
+            f"{path} holds the grid {list(sizes)}; {name} is {list(GRIDS[GRID_OF_NAME[name]])}: "
+            "delete it to render it anew"
+        )
+    images, fingerprint = open_images(source)
+    return _dataset(name, images, sizes, path, fingerprint)
+
+
+def _dataset(
+    name: str,
+    images: np.ndarray,
+    sizes: tuple[int, ...],
+    path: Path | None,
+    fingerprint: str | None,
+) -> Dataset:
+    return Dataset(
+        name=name,
+        images=images,
+        factor_names=tuple(mpi3d_mini.FACTOR_NAMES),
+        factor_sizes=sizes,
+        scored_factors=tuple(range(len(sizes))),
+        path=path,
+        known_fingerprint=fingerprint,
+    )
+
+
+def _can_hold(path: Path, sizes: tuple[int, ...]) -> bool:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    wanted = math.prod(sizes) * math.prod(IMAGE_SHAPE) + SPARE_BYTES
+    return os.access(path.parent, os.W_OK) and has_room(path.parent, wanted)
