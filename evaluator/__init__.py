@@ -1,0 +1,1 @@
+"""Scores a representation as the NeurIPS 2019 Disentanglement Challenge did."""

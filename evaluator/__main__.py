@@ -1,0 +1,229 @@
+"""The command `python -m evaluator`."""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from evaluator import metrics, representations, scores
+from evaluator.ground_truth import GroundTruth
+from evaluator.representations import Representation
+from submission.errors import UserError, run_command_line
+
+_EXAMPLES = """\
+examples:
+  # score what ./run.sh has trained, on the data set and with the preset it was trained with
+  python -m evaluator scratch/shared/experiment_name/representation
+
+  # score somebody's submission as the challenge did
+  python -m evaluator their/representation --dataset mpi3d_toy --output scratch/theirs
+
+  # two of the metrics, one of them on fewer samples, with another seed
+  python -m evaluator their/representation --dataset mpi3d_toy --metrics mig dci \\
+      --gin 'dci.num_train = 1000' --seed 1 --output scratch/theirs
+"""
+
+
+def main() -> None:
+    """Scores a representation folder; the arguments come from the command line.
+
+    Raises:
+        UserError: A mistake in the arguments, the data set or the representation.
+    """
+    arguments = _parse(sys.argv[1:])
+    chosen = metrics.choose(arguments.metrics)
+    metrics.check_bindings(arguments.gin, chosen)
+    representations.find(arguments.representation, arguments.allow_pickle)
+    run = _run_record(arguments.representation)
+    preset = arguments.preset or run.get("preset") or "challenge"
+    if preset not in metrics.PRESETS:
+        raise UserError(f"unknown preset {preset!r}: choose from {', '.join(metrics.PRESETS)}")
+    name = arguments.dataset or run.get("dataset")
+    if name is None:
+        raise UserError(
+            f"--dataset is missing, and no training/run.json stands beside "
+            f"{arguments.representation} to tell it"
+        )
+    # The run folder: the parent of the folder as the user named it, links unresolved.
+    output = arguments.output or arguments.representation.absolute().parent
+
+    from submission import datasets
+
+    console = Console()
+    dataset = datasets.load(name)
+    ground_truth = GroundTruth(dataset)
+    representation = representations.load(
+        arguments.representation, ground_truth, arguments.allow_pickle
+    )
+    console.print(
+        f"{representation.path}: {representation.latents} latents, on {len(dataset.images)} images "
+        f"of {name}, preset {preset}, seed {arguments.seed}",
+        soft_wrap=True,
+    )
+    if not representation.repeatable:
+        console.print(
+            "warning: the same images gave other codes the second time (a sampled posterior, or "
+            "dropout left on)",
+            soft_wrap=True,
+        )
+
+    compute = metrics.ENGINES[arguments.engine]
+    results = []
+    for metric in chosen:
+        values = metrics.settings(metric, preset, arguments.gin)
+        sizes = ", ".join(f"{setting.split('.')[1]} {value}" for setting, value in values.items())
+        console.print(f"{metric.name}: {sizes}", soft_wrap=True)
+        with _status(console, representation, metric.name) as watched:
+            result = compute(metric, ground_truth, watched, arguments.seed, preset, arguments.gin)
+        console.print(f"{metric.name}: {result.score:.4f} in {result.seconds:.1f} s")
+        for warning, count in result.warnings.items():
+            console.print(f"warning: {metric.name}: {warning} ({count} times)", soft_wrap=True)
+        scores.write_evaluation(output, result, dataset, arguments.seed)
+        results.append(result)
+    path = scores.write_scores(
+        output,
+        results,
+        dataset,
+        representation,
+        seed=arguments.seed,
+        engine=arguments.engine,
+        preset=preset,
+    )
+    console.print(scores.table(results, f"{name}, preset {preset}, seed {arguments.seed}"))
+    console.print(f"scores: {path}", soft_wrap=True)
+    if not arguments.no_report:
+        from evaluator.report import write_report
+
+        console.print(f"report: {write_report(output, dataset)}", soft_wrap=True)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Tells a mistake in one line, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message} (--help shows the usage)")
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    parser = _Parser(
+        prog="python -m evaluator",
+        description="Scores a representation as the NeurIPS 2019 Disentanglement Challenge did.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "representation",
+        type=Path,
+        metavar="REPRESENTATION_DIR",
+        help="holds tfhub/, pytorch_model.pt or python_model.dill; the first of these counts",
+    )
+    parser.add_argument(
+        "--dataset",
+        help="disentanglement_lib's name, or mpi3d_mini (default: what ../training/run.json says)",
+    )
+    parser.add_argument(
+        "--metrics",
+        nargs="+",
+        default=[],
+        metavar="METRIC",
+        help=f"which of {', '.join(metrics.METRICS)} (default: all)",
+    )
+    parser.add_argument(
+        "--seed", type=_seed, default=0, help="of every generator (default: the challenge's, 0)"
+    )
+    parser.add_argument(
+        "--engine",
+        choices=tuple(metrics.ENGINES),
+        default="reference",
+        help="reference: disentanglement_lib's own functions",
+    )
+    parser.add_argument(
+        "--preset",
+        choices=metrics.PRESETS,
+        help="sample sizes: quick, for minutes, or the challenge's, which are the paper's too "
+        "(default: what ../training/run.json says, else challenge)",
+    )
+    parser.add_argument(
+        "--gin",
+        action="append",
+        default=[],
+        metavar="'NAME = VALUE'",
+        help="overrides a setting of gin/evaluation/, such as 'dci.num_train = 100'; repeatable",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help="where metrics/, scores.json and report.html go (default: REPRESENTATION_DIR/..)",
+    )
+    parser.add_argument(
+        "--allow-pickle",
+        action="store_true",
+        help="read python_model.dill or a pickled nn.Module, which runs the code that it holds",
+    )
+    parser.add_argument("--no-report", action="store_true", help="don't write report.html")
+    return parser.parse_args(arguments)
+
+
+def _seed(text: str) -> int:
+    seed = int(text)
+    # What numpy's RandomState takes.
+    if not 0 <= seed < 2**32:
+        raise argparse.ArgumentTypeError(f"{seed} is not between 0 and {2**32 - 1}")
+    return seed
+
+
+def _run_record(representation: Path) -> dict[str, Any]:
+    """What the training beside a representation recorded; nothing where there was none."""
+    path = representation.absolute().parent / "training" / "run.json"
+    try:
+        record = json.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{path} can't be read ({error}): mend it or pass --dataset and --preset"
+        ) from error
+    if not isinstance(record, dict):
+        raise UserError(f"{path} holds no JSON object: mend it or pass --dataset and --preset")
+    return record
+
+
+@contextmanager
+def _status(
+    console: Console, representation: Representation, name: str
+) -> Iterator[Representation]:
+    """Shows how long a metric has run and how much it has encoded: a live line, or one a minute."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    live = console.is_terminal
+    period = 0.2 if live else 60.0
+    with Progress(*columns, console=console, transient=True, disable=not live) as progress:
+        task = progress.add_task(name)
+        encoded, shown = 0, time.monotonic()
+
+        def encode(images: np.ndarray) -> np.ndarray:
+            nonlocal encoded, shown
+            codes = representation.encode(images)
+            encoded += len(images)
+            if time.monotonic() - shown > period:
+                shown = time.monotonic()
+                state = f"{name}: {encoded:,} images encoded"
+                progress.update(task, description=state)
+                if not live:
+                    console.print(state)
+            return codes
+
+        yield replace(representation, encode=encode)
+
+
+if __name__ == "__main__":
+    run_command_line(main)

@@ -1,0 +1,347 @@
+"""The challenge's five metrics, computed by disentanglement_lib's own functions.
+
+Sample sizes come from `gin/evaluation/<metric>.gin` (the challenge's), then from the preset's file,
+then from bindings of the command line; each metric runs with a gin configuration of its own, since
+MIG and IRS bind the same names.
+"""
+
+import ast
+import contextlib
+import difflib
+import random
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import gin
+import numpy as np
+
+from evaluator.compat import load_metric_module, load_tensorflow
+from evaluator.ground_truth import GroundTruth
+from evaluator.representations import Encode, Representation
+from submission.errors import UserError
+
+GIN_FOLDER = Path(__file__).resolve().parent.parent / "gin" / "evaluation"
+
+# `challenge` and `paper` are the sizes in each metric's own file.
+PRESETS = ("quick", "challenge", "paper")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One of disentanglement_lib's metrics.
+
+    Attributes:
+        name: The challenge's name for it.
+        module: Its module in `disentanglement_lib.evaluation.metrics`.
+        function: Its function there.
+        configurable: Its name in gin.
+        score: The key of its result that the challenge reads.
+        settings: What gin may bind, as `configurable.parameter`, and the type of the value.
+        least_latents: How many latents it is defined for.
+    """
+
+    name: str
+    module: str
+    function: str
+    configurable: str
+    score: str
+    settings: Mapping[str, type]
+    least_latents: int = 1
+
+
+_DISCRETIZER: Mapping[str, type] = {"discretizer.num_bins": int}
+
+METRICS: Mapping[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric(
+            name="dci",
+            module="dci",
+            function="compute_dci",
+            configurable="dci",
+            score="disentanglement",
+            settings={"dci.num_train": int, "dci.num_test": int, "dci.batch_size": int},
+        ),
+        Metric(
+            name="factor_vae_metric",
+            module="factor_vae",
+            function="compute_factor_vae",
+            configurable="factor_vae_score",
+            score="eval_accuracy",
+            settings={
+                "factor_vae_score.num_variance_estimate": int,
+                "factor_vae_score.num_train": int,
+                "factor_vae_score.num_eval": int,
+                "factor_vae_score.batch_size": int,
+                "prune_dims.threshold": float,
+            },
+        ),
+        Metric(
+            name="sap_score",
+            module="sap_score",
+            function="compute_sap",
+            configurable="sap_score",
+            score="SAP_score",
+            settings={
+                "sap_score.num_train": int,
+                "sap_score.num_test": int,
+                "sap_score.batch_size": int,
+                "sap_score.continuous_factors": bool,
+            },
+            least_latents=2,
+        ),
+        Metric(
+            name="mig",
+            module="mig",
+            function="compute_mig",
+            configurable="mig",
+            score="discrete_mig",
+            settings={"mig.num_train": int, "mig.batch_size": int, **_DISCRETIZER},
+            least_latents=2,
+        ),
+        Metric(
+            name="irs",
+            module="irs",
+            function="compute_irs",
+            configurable="irs",
+            score="IRS",
+            settings={
+                "irs.num_train": int,
+                "irs.batch_size": int,
+                "irs.diff_quantile": float,
+                **_DISCRETIZER,
+            },
+        ),
+    )
+}
+
+
+_KINDS = {int: "a whole number above 0", float: "a number, 0 or more", bool: "True or False"}
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a metric gave.
+
+    Attributes:
+        metric: Which one.
+        score: The number that the challenge reads.
+        values: Everything that disentanglement_lib returned, as plain numbers.
+        seconds: Wall-clock time.
+        gin_config: The operative configuration.
+        warnings: What the libraries warned about, and how often.
+    """
+
+    metric: Metric
+    score: float
+    values: dict[str, float | int]
+    seconds: float
+    gin_config: str
+    warnings: dict[str, int] = field(default_factory=dict)
+
+
+def choose(names: Sequence[str]) -> list[Metric]:
+    """Looks metrics up by name.
+
+    Args:
+        names: Names from `METRICS`; none means all.
+
+    Returns:
+        The metrics, in the order of `METRICS`, each once.
+
+    Raises:
+        UserError: An unknown name; the line gives the nearest one.
+    """
+    for name in names:
+        if name not in METRICS:
+            raise UserError(f"unknown metric {name!r}: {_nearest(name, METRICS)}")
+    return [metric for name, metric in METRICS.items() if not names or name in names]
+
+
+def check_bindings(bindings: Iterable[str], metrics: Sequence[Metric]) -> None:
+    """Checks gin bindings without importing what they configure.
+
+    Args:
+        bindings: Such as `dci.num_train = 100`.
+        metrics: The metrics that will run.
+
+    Raises:
+        UserError: A binding that can't be read, binds an unknown name (the line gives the nearest
+            one) or a value of the wrong type, or concerns none of the metrics.
+    """
+    types = {name: kind for one in METRICS.values() for name, kind in one.settings.items()}
+    for binding in bindings:
+        name, value = _split(binding)
+        if name not in types:
+            raise UserError(f"--gin {binding!r}: unknown setting {name}: {_nearest(name, types)}")
+        if not any(name in metric.settings for metric in metrics):
+            raise UserError(f"--gin {binding!r}: --metrics selects no metric that reads {name}")
+        try:
+            parsed = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            parsed = None
+        kind = types[name]
+        fits = type(parsed) is kind or (kind is float and type(parsed) is int)
+        if not fits or (kind is int and parsed < 1) or (kind is float and parsed < 0):
+            raise UserError(f"--gin {binding!r}: {name} must be {_KINDS[kind]}")
+
+
+def settings(metric: Metric, preset: str, bindings: Sequence[str] = ()) -> dict[str, Any]:
+    """The values that files and bindings give a metric.
+
+    Args:
+        metric: The metric.
+        preset: One of `PRESETS`.
+        bindings: Checked bindings, which win over the files.
+
+    Returns:
+        `configurable.parameter` to value, for each setting that is bound.
+    """
+    load_metric_module(metric.module)
+    values = {}
+    with _configured(metric, preset, bindings):
+        for name in metric.settings:
+            # query_parameter raises for what only has its default.
+            with contextlib.suppress(ValueError):
+                values[name] = gin.query_parameter(name)
+    return values
+
+
+def run(
+    metric: Metric,
+    ground_truth: GroundTruth,
+    representation: Representation,
+    seed: int,
+    preset: str,
+    bindings: Sequence[str] = (),
+) -> Result:
+    """Computes a metric as disentanglement_lib does.
+
+    Every generator starts from the seed, for each metric anew, so that no metric's score depends on
+    which others run: the metric draws from the `RandomState` it is given, but scikit-learn's trees
+    and support vector machines draw from numpy's global one.
+
+    The numbers are disentanglement_lib's, with one exception. Its IRS means to leave constant
+    latents out, but tests a variance that rounding keeps above zero for most constants, and then
+    divides by zero or nearly so (-324 for a constant 0.1). Where that takes the score out of
+    [0, 1], constant latents are set to zero, which it does leave out, and a warning says so.
+
+    Args:
+        metric: The metric.
+        ground_truth: The data set.
+        representation: The representation.
+        seed: Where all generators start, 0 to 2**32 - 1. The challenge used 0.
+        preset: One of `PRESETS`.
+        bindings: Checked bindings.
+
+    Returns:
+        The result.
+
+    Raises:
+        UserError: Too few latents for the metric, codes that the representation gets wrong, or a
+            result that is no finite number.
+    """
+    if representation.latents < metric.least_latents:
+        raise UserError(
+            f"{metric.name} compares the best latent with the second best, "
+            f"but {representation.path} has {representation.latents}"
+        )
+    compute = getattr(load_metric_module(metric.module), metric.function)
+    with _configured(metric, preset, bindings), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        warnings.simplefilter("ignore", DeprecationWarning)
+        start = time.perf_counter()
+        spread = _Spread(representation.encode)
+        _seed_all(seed)
+        raw = compute(ground_truth, spread.watch, random_state=np.random.RandomState(seed))
+        if metric.name == "irs" and spread.constant.any() and not 0 <= raw["IRS"] <= 1:
+            warnings.warn(
+                f"{spread.constant.sum()} latents are constant, and rounding makes "
+                f"disentanglement_lib's IRS {raw['IRS']:.4g}: computed without them",
+                stacklevel=1,
+            )
+            _seed_all(seed)
+            raw = compute(ground_truth, spread.zero, random_state=np.random.RandomState(seed))
+        seconds = time.perf_counter() - start
+        gin_config = gin.operative_config_str()
+    values = {name: np.asarray(value).item() for name, value in raw.items()}
+    score = float(values[metric.score])
+    if not all(np.isfinite(value) for value in values.values()):
+        raise UserError(
+            f"disentanglement_lib's {metric.name} of {representation.path} is {values}: "
+            "are the codes too large for their type?"
+        )
+    seen = Counter(f"{item.category.__name__}: {item.message}" for item in caught)
+    return Result(metric, score, values, seconds, gin_config, dict(seen))
+
+
+class _Spread:
+    """Finds the latents that are constant over all codes a metric has seen."""
+
+    def __init__(self, encode: Encode) -> None:
+        self._encode = encode
+        self._low = np.array(np.inf)
+        self._high = np.array(-np.inf)
+
+    @property
+    def constant(self) -> np.ndarray:
+        """Bool [latents]."""
+        return self._low == self._high
+
+    def watch(self, images: np.ndarray) -> np.ndarray:
+        """Encodes, and notes the extremes."""
+        codes = self._encode(images)
+        self._low = np.minimum(self._low, codes.min(axis=0))
+        self._high = np.maximum(self._high, codes.max(axis=0))
+        return codes
+
+    def zero(self, images: np.ndarray) -> np.ndarray:
+        """Encodes, with zeros for the constant latents."""
+        codes = self._encode(images)
+        return np.where(self.constant, codes.dtype.type(0), codes)
+
+
+# Each engine computes the same scores; `reference` is disentanglement_lib itself.
+Engine = Callable[[Metric, GroundTruth, Representation, int, str, Sequence[str]], Result]
+ENGINES: Mapping[str, Engine] = {"reference": run}
+
+
+def _seed_all(seed: int) -> None:
+    import torch
+
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    load_tensorflow().random.set_seed(seed)
+
+
+@contextlib.contextmanager
+def _configured(metric: Metric, preset: str, bindings: Sequence[str]) -> Iterator[None]:
+    """Gin's configuration for one metric; gin keeps one a process, which is empty afterwards."""
+    gin.clear_config()
+    try:
+        gin.parse_config((GIN_FOLDER / f"{metric.name}.gin").read_text())
+        # The rest may bind what only other metrics' modules register.
+        if preset == "quick":
+            gin.parse_config((GIN_FOLDER / "quick.gin").read_text(), skip_unknown=True)
+        gin.parse_config(list(bindings), skip_unknown=True)
+        yield
+    finally:
+        gin.clear_config()
+
+
+def _split(binding: str) -> tuple[str, str]:
+    name, equals, value = binding.partition("=")
+    if not equals:
+        raise UserError(f"--gin {binding!r}: write it as 'name.parameter = value'")
+    return name.strip(), value.strip()
+
+
+def _nearest(name: str, valid: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, sorted(valid), n=1, cutoff=0.5)
+    return f"did you mean {close[0]}?" if close else f"choose from {', '.join(sorted(valid))}"

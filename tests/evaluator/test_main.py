@@ -1,0 +1,173 @@
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import dill
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = [
+    "dci.num_train = 100",
+    "dci.num_test = 50",
+    "factor_vae_score.num_variance_estimate = 200",
+    "factor_vae_score.num_train = 20",
+    "factor_vae_score.num_eval = 10",
+    "sap_score.num_train = 200",
+    "sap_score.num_test = 100",
+    "mig.num_train = 200",
+    "irs.num_train = 200",
+]
+
+
+def evaluate(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "evaluator", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ)
+
+
+def bindings(lines: list[str]) -> list[str]:
+    return [part for line in lines for part in ("--gin", line)]
+
+
+def assert_refused(answer: subprocess.CompletedProcess[str], *fragments: str) -> None:
+    assert answer.returncode == 2, answer.stderr
+    lines = answer.stderr.strip().splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("error: ")
+    for fragment in fragments:
+        assert fragment in lines[0]
+
+
+@pytest.fixture
+def folder(write_torchscript, make_encoder):
+    return write_torchscript(make_encoder(side=64))
+
+
+# Mistakes that need no data set: each is told before anything heavy is imported
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fragment"),
+    [
+        (["--metrics", "mgi"], "did you mean mig?"),
+        (["--gin", "dci.num_trian = 3"], "did you mean dci.num_train?"),
+        (["--preset", "quik"], "'quick', 'challenge', 'paper'"),
+        (["--seed", "-1"], "between 0 and"),
+        (["--engine", "slow"], "reference"),
+        ([], "--dataset is missing"),
+        (["--dataset", "mpi3d_tiny"], "mpi3d_"),
+    ],
+)
+def test_a_wrong_argument_is_told_in_one_line(folder, arguments, fragment):
+    assert_refused(evaluate(folder, *arguments), fragment)
+
+
+def test_a_missing_folder_is_told_in_one_line(tmp_path):
+    assert_refused(evaluate(tmp_path / "nowhere"), "no representation folder")
+
+
+def test_a_pickle_is_refused_without_the_flag(tmp_path):
+    (tmp_path / "python_model.dill").write_bytes(dill.dumps(lambda batch: batch))
+    assert_refused(evaluate(tmp_path, "--dataset", "mpi3d_mini"), "--allow-pickle")
+
+
+def test_a_damaged_record_of_the_training_is_told(folder):
+    (folder.parent / "training").mkdir()
+    (folder.parent / "training" / "run.json").write_text("{")
+    assert_refused(evaluate(folder), "run.json can't be read")
+
+
+def test_help_shows_examples_without_heavy_imports():
+    program = (
+        "import sys; sys.argv = ['evaluator', '--help']\n"
+        "import atexit; atexit.register(lambda: print(sorted(\n"
+        "    {'torch', 'tensorflow', 'sklearn'} & set(sys.modules))))\n"
+        "import runpy; runpy.run_module('evaluator', run_name='__main__')"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert "examples:" in answer.stdout
+    assert answer.stdout.strip().endswith("[]")
+
+
+# Whole evaluations, on mpi3d_mini
+
+
+@pytest.fixture(scope="module")
+def data_root(tmp_path_factory):
+    """mpi3d_mini, rendered once for this file (354 MB) and removed."""
+    path = tmp_path_factory.mktemp("data")
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def on_mini(data_root, monkeypatch):
+    monkeypatch.setenv("DISENTANGLEMENT_LIB_DATA", str(data_root))
+
+
+@pytest.mark.slow
+def test_two_processes_write_the_same(folder, tmp_path, on_mini):
+    training = folder.parent / "training"
+    training.mkdir()
+    (training / "run.json").write_text(json.dumps({"dataset": "mpi3d_mini", "preset": "quick"}))
+    written = []
+    for output in (tmp_path / "one", tmp_path / "two"):
+        answer = evaluate(folder, "--output", output, "--no-report", *bindings(SMALL))
+        assert answer.returncode == 0, answer.stderr
+        scores = json.loads((output / "scores.json").read_text())
+        # A commit between the two runs is no difference.
+        for key in ("created", "seconds", "git_revision"):
+            del scores["provenance"][key]
+        metrics = {}
+        for path in sorted(output.glob("metrics/*/results/aggregate/evaluation.json")):
+            metric = json.loads(path.read_text())
+            for key in ("elapsed_time", "uuid"):
+                del metric[f"evaluation_results.{key}"]
+            metrics[path.parents[2].name] = metric
+        written.append((scores, metrics))
+    assert written[0] == written[1]
+    scores, metrics = written[0]
+    assert metrics.keys() == scores["scores"].keys()
+    assert len(metrics) == 5
+    assert scores["provenance"]["preset"] == "quick"
+
+    # A metric by itself, on the same seed, gives the same score.
+    answer = evaluate(
+        folder,
+        "--metrics",
+        "irs",
+        "--output",
+        tmp_path / "irs",
+        "--no-report",
+        *bindings(SMALL[-1:]),
+    )
+    assert answer.returncode == 0, answer.stderr
+    alone = json.loads((tmp_path / "irs" / "scores.json").read_text())
+    assert alone["scores"] == {"irs": scores["scores"]["irs"]}
+
+
+@pytest.mark.slow
+def test_the_scores_go_beside_the_representation_and_the_report_too(folder, on_mini):
+    answer = evaluate(
+        folder, "--dataset", "mpi3d_mini", "--metrics", "mig", *bindings(SMALL[-2:-1])
+    )
+    assert answer.returncode == 0, answer.stderr
+    assert {"scores.json", "report.html", "metrics"} <= {
+        path.name for path in folder.parent.iterdir()
+    }
+    assert "num_train 200" in answer.stdout
+
+
+@pytest.mark.slow
+def test_a_representation_of_nan_is_told_in_one_line(write_torchscript, on_mini):
+    class Nan(torch.nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return images.mean((2, 3)) * float("nan")
+
+    answer = evaluate(write_torchscript(Nan()), "--dataset", "mpi3d_mini", "--no-report")
+    assert_refused(answer, "not finite")

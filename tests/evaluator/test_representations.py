@@ -1,0 +1,292 @@
+import hashlib
+import pickle
+from pathlib import Path
+
+import dill
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from evaluator import representations
+from evaluator.compat import load_tensorflow
+from evaluator.representations import DILL, PYTORCH, TFHUB
+from submission.errors import UserError
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "representation").mkdir()
+    return tmp_path / "representation"
+
+
+@pytest.fixture
+def images(ground_truth):
+    return ground_truth.sample_observations(10, np.random.RandomState(5))
+
+
+WEIGHTS = np.random.RandomState(2).randn(48, 3).astype(np.float32)
+
+
+def write_hub_module(path: Path, side: int = 4, signature: str = "representation") -> None:
+    """What tensorflow_hub 0.15 exports: a graph without tags, and two bytes naming the format."""
+    v1 = load_tensorflow().compat.v1
+    with v1.Graph().as_default(), v1.Session() as session:
+        images = v1.placeholder(v1.float32, [None, side, side, 3])
+        weights = v1.get_variable("weights", initializer=WEIGHTS)
+        codes = v1.matmul(v1.reshape(images, [-1, 48]), weights)
+        session.run(v1.global_variables_initializer())
+        builder = v1.saved_model.Builder(str(path))
+        builder.add_meta_graph_and_variables(
+            session,
+            tags=[],
+            signature_def_map={
+                signature: v1.saved_model.predict_signature_def(
+                    {"images": images}, {"default": codes, "logvar": codes * 0}
+                )
+            },
+        )
+        builder.save()
+    (path / "tfhub_module.pb").write_bytes(b"\x08\x03")
+
+
+def write_saved_model(path: Path) -> None:
+    tensorflow = load_tensorflow()
+    module = tensorflow.Module()
+    module.weights = tensorflow.Variable(WEIGHTS)
+
+    @tensorflow.function(
+        input_signature=[tensorflow.TensorSpec([None, 4, 4, 3], tensorflow.float32, "images")]
+    )
+    def represent(images):
+        return {"default": tensorflow.reshape(images, [-1, 48]) @ module.weights}
+
+    tensorflow.saved_model.save(module, str(path), signatures={"representation": represent})
+
+
+def assert_refused(folder, ground_truth, *fragments, allow_pickle=False):
+    with pytest.raises(UserError) as caught:
+        representations.load(folder, ground_truth, allow_pickle)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert str(folder) in message
+    for fragment in fragments:
+        assert fragment in message
+
+
+# The three formats
+
+
+@pytest.mark.parametrize("write", [write_hub_module, write_saved_model])
+def test_a_tensorflow_model_gives_the_codes_of_its_signature(folder, ground_truth, images, write):
+    write(folder / TFHUB)
+    representation = representations.load(folder, ground_truth)
+    assert representation.latents == 3
+    assert representation.path == folder / TFHUB
+    expected = images.astype(np.float32).reshape(10, 48) @ WEIGHTS
+    np.testing.assert_allclose(representation.encode(images), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_torchscript_gets_channels_first_float32(
+    ground_truth, images, write_torchscript, make_encoder
+):
+    encoder = make_encoder()
+    representation = representations.load(write_torchscript(encoder), ground_truth)
+    with torch.no_grad():
+        expected = encoder(torch.from_numpy(images.transpose(0, 3, 1, 2)).float()).numpy()
+    np.testing.assert_allclose(representation.encode(images), expected, rtol=1e-5, atol=1e-6)
+    assert representation.latents == 6
+    assert representation.repeatable
+
+
+def test_a_traced_module_is_torchscript_too(folder, ground_truth, make_encoder):
+    traced = torch.jit.trace(make_encoder(), torch.zeros(1, 3, 4, 4))
+    torch.jit.save(traced, str(folder / PYTORCH))
+    assert representations.load(folder, ground_truth).latents == 6
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_pickled_module_needs_the_flag(folder, ground_truth, images, make_encoder, zipped):
+    encoder = make_encoder()
+    # Before PyTorch 1.6, the challenge's, torch.save wrote a bare pickle.
+    torch.save(encoder, folder / PYTORCH, _use_new_zipfile_serialization=zipped)
+    assert_refused(folder, ground_truth, "--allow-pickle")
+    codes = representations.load(folder, ground_truth, allow_pickle=True).encode(images)
+    assert codes.shape == (10, 6)
+
+
+def test_a_dilled_function_needs_the_flag_and_gets_channels_first(folder, ground_truth, images):
+    (folder / DILL).write_bytes(dill.dumps(lambda batch: batch[:, :, 1, 2] * 2.0))
+    assert_refused(folder, ground_truth, "--allow-pickle")
+    representation = representations.load(folder, ground_truth, allow_pickle=True)
+    np.testing.assert_array_equal(representation.encode(images), images[:, 1, 2, :] * 2.0)
+
+
+def test_without_the_flag_no_code_of_a_pickle_runs(folder, ground_truth, tmp_path):
+    class Payload:
+        def __reduce__(self):
+            return Path.touch, (tmp_path / "ran",)
+
+    for name in (PYTORCH, DILL):
+        (folder / name).write_bytes(pickle.dumps(Payload()))
+        with pytest.raises(UserError):
+            representations.load(folder, ground_truth)
+        (folder / name).unlink()
+    assert not (tmp_path / "ran").exists()
+
+
+def test_tfhub_precedes_pytorch_and_pytorch_precedes_dill(folder):
+    (folder / DILL).write_bytes(b"")
+    assert representations.find(folder, allow_pickle=True).name == DILL
+    (folder / PYTORCH).write_bytes(b"")
+    assert representations.find(folder).name == PYTORCH
+    (folder / TFHUB).mkdir()
+    assert representations.find(folder).name == TFHUB
+
+
+def test_a_module_runs_in_the_mode_it_was_saved_in(ground_truth, write_torchscript):
+    dropout = nn.Sequential(nn.Flatten(), nn.Dropout(0.5))
+    assert not representations.load(write_torchscript(dropout), ground_truth).repeatable
+    assert representations.load(write_torchscript(dropout.eval()), ground_truth).repeatable
+
+
+# What is no representation
+
+
+def test_a_missing_folder_is_told(tmp_path, ground_truth):
+    assert_refused(tmp_path / "nowhere", ground_truth, "no representation folder")
+
+
+def test_an_empty_folder_is_told(folder, ground_truth):
+    assert_refused(folder, ground_truth, "holds none of", TFHUB, PYTORCH, DILL)
+
+
+@pytest.mark.parametrize("content", [b"", b"no model", "half"])
+def test_an_unreadable_torchscript_file_is_told(
+    ground_truth, write_torchscript, make_encoder, content
+):
+    folder = write_torchscript(make_encoder())
+    if content == "half":
+        whole = (folder / PYTORCH).read_bytes()
+        content = whole[: len(whole) // 2]
+    (folder / PYTORCH).write_bytes(content)
+    assert_refused(folder, ground_truth, "can't be read as TorchScript")
+
+
+def test_a_truncated_dill_is_told(folder, ground_truth):
+    (folder / DILL).write_bytes(dill.dumps(lambda batch: batch)[:-20])
+    assert_refused(folder, ground_truth, "can't be read as a dilled function", allow_pickle=True)
+
+
+def test_a_dill_of_something_else_is_told(folder, ground_truth):
+    (folder / DILL).write_bytes(dill.dumps([1, 2]))
+    assert_refused(folder, ground_truth, "a list, not a function", allow_pickle=True)
+
+
+def test_a_state_dict_is_told(folder, ground_truth, make_encoder):
+    torch.save(make_encoder().state_dict(), folder / PYTORCH)
+    assert_refused(folder, ground_truth, "OrderedDict, not a model", allow_pickle=True)
+
+
+def test_an_empty_tfhub_folder_is_told(folder, ground_truth):
+    (folder / TFHUB).mkdir()
+    assert_refused(folder, ground_truth, "can't be read as a hub module")
+
+
+def test_a_truncated_tfhub_module_is_told(folder, ground_truth):
+    write_hub_module(folder / TFHUB)
+    for file in (folder / TFHUB / "variables").glob("*.data*"):
+        file.write_bytes(file.read_bytes()[:100])
+    assert_refused(folder, ground_truth, "can't be read as a hub module")
+
+
+def test_a_tfhub_module_without_the_signature_is_told(folder, ground_truth):
+    write_hub_module(folder / TFHUB, signature="encode")
+    assert_refused(folder, ground_truth, "no signature `representation`", "encode")
+
+
+def test_a_tfhub_module_for_other_images_is_told(folder, ground_truth):
+    write_hub_module(folder / TFHUB, side=8)
+    assert_refused(folder, ground_truth, "(4 x 4, 3 channels)", "(None, 8, 8, 3)")
+
+
+class Answer(nn.Module):
+    """Answers a batch with what a function of the test's makes of it."""
+
+    def __init__(self, answer) -> None:
+        super().__init__()
+        self.answer = answer
+
+    def forward(self, images: Tensor):
+        return self.answer(images)
+
+
+BAD_ANSWERS = {
+    "NaN": (lambda x: x.mean((2, 3)) * float("nan"), "not finite"),
+    "infinity": (lambda x: x.mean((2, 3)) / 0, "not finite"),
+    "rank 1": (lambda x: x.mean((1, 2, 3)), "rank 1"),
+    "rank 4": (lambda x: x, "rank 4"),
+    "too few rows": (lambda x: x.mean((2, 3))[:-1], "returns 15 rows for a batch of 16 images"),
+    "one row": (lambda x: x.reshape(1, -1), "returns 1 rows for a batch of 16 images"),
+    "a fixed batch": (lambda x: x.reshape(16, -1), "returns 16 rows for a batch of 64 images"),
+    "latents by batch": (
+        lambda x: x.mean((1, 2, 3)).repeat(len(x), 1),
+        "returns 64 latents for a batch of 64 images, after 16",
+    ),
+    "no latents": (lambda x: x[:, :0, 0, 0], "returns no latents"),
+    "complex": (lambda x: torch.complex(x, x).mean((2, 3)), "complex64, not numbers"),
+    "bfloat16": (lambda x: x.mean((2, 3)).bfloat16(), "BFloat16"),
+    "a tuple": (lambda x: (x.mean((2, 3)), x), "a tuple, not one tensor"),
+    "a failure": (lambda x: x.reshape(7, 11), "fails on a batch of 16 images of spelled"),
+}
+
+
+@pytest.mark.parametrize("answer", BAD_ANSWERS)
+def test_a_wrong_answer_is_told(folder, ground_truth, monkeypatch, answer):
+    function, fragment = BAD_ANSWERS[answer]
+    # Dill carries the module whole, lambda and all, as torch.save with its pickle couldn't.
+    torch.save(Answer(function), folder / PYTORCH, pickle_module=dill)
+    assert_refused(folder, ground_truth, fragment, allow_pickle=True)
+
+
+def test_text_from_a_dilled_function_is_told(folder, ground_truth):
+    answer = lambda batch: np.full((len(batch), 2), "code")  # noqa: E731
+    (folder / DILL).write_bytes(dill.dumps(answer))
+    assert_refused(folder, ground_truth, "not numbers", allow_pickle=True)
+
+
+def test_a_list_from_a_dilled_function_is_told(folder, ground_truth):
+    (folder / DILL).write_bytes(dill.dumps(lambda batch: batch[:, :, 0, 0].tolist()))
+    assert_refused(folder, ground_truth, "a list, not a numpy array", allow_pickle=True)
+
+
+def test_a_network_for_other_channels_is_told_what_the_data_set_gives(
+    ground_truth, write_torchscript
+):
+    folder = write_torchscript(nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten()))
+    assert_refused(folder, ground_truth, "images of spelled (4 x 4, 3 channels)", "expected input")
+
+
+def test_codes_that_turn_nan_during_a_metric_are_told(folder, ground_truth, images):
+    (folder / DILL).write_bytes(dill.dumps(lambda batch: batch[:, :, 0, 0] / (len(batch) != 10)))
+    representation = representations.load(folder, ground_truth, allow_pickle=True)
+    with pytest.raises(UserError, match="not finite"), np.errstate(all="ignore"):
+        representation.encode(images)
+
+
+# Hashes
+
+
+def test_the_hash_of_a_file_is_that_of_its_content(tmp_path):
+    (tmp_path / "file").write_bytes(b"abc")
+    assert representations.sha256(tmp_path / "file") == hashlib.sha256(b"abc").hexdigest()
+
+
+def test_the_hash_of_a_folder_changes_with_names_and_contents(tmp_path):
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "inner" / "file").write_bytes(b"abc")
+    first = representations.sha256(tmp_path)
+    (tmp_path / "inner" / "file").write_bytes(b"abd")
+    second = representations.sha256(tmp_path)
+    (tmp_path / "inner" / "file").rename(tmp_path / "inner" / "other")
+    assert len({first, second, representations.sha256(tmp_path)}) == 3

@@ -1,0 +1,116 @@
+import importlib
+import io
+import json
+from dataclasses import replace
+
+import gin
+import numpy as np
+import pytest
+from rich.console import Console
+
+from evaluator import metrics, representations, scores
+from evaluator.compat import load_metric_module
+from evaluator.ground_truth import GroundTruth
+from evaluator.metrics import METRICS
+
+SIZES = ["mig.num_train = 100", "irs.num_train = 100"]
+
+
+@pytest.fixture
+def scored(ground_truth, write_torchscript, make_encoder):
+    representation = representations.load(write_torchscript(make_encoder()), ground_truth)
+    results = [
+        metrics.run(METRICS[name], ground_truth, representation, 3, "quick", SIZES)
+        for name in ("mig", "irs")
+    ]
+    return results, ground_truth.dataset, representation
+
+
+def test_evaluation_json_has_the_keys_of_disentanglement_lib(tmp_path, scored):
+    """Against the file that its own `results` module writes for the same metric."""
+    results, dataset, representation = scored
+    path = scores.write_evaluation(tmp_path, results[0], dataset, seed=3)
+    assert path == tmp_path / "metrics" / "mig" / "results" / "aggregate" / "evaluation.json"
+    ours = json.loads(path.read_text())
+
+    load_metric_module("mig")
+    module = importlib.import_module("disentanglement_lib.utils.results")
+    gin.parse_config(
+        (metrics.GIN_FOLDER / "mig.gin").read_text() + "mig.num_train = 100",
+    )
+    load_metric_module("mig").compute_mig(
+        GroundTruth(dataset), representation.encode, random_state=np.random.RandomState(3)
+    )
+    values = {"discrete_mig": results[0].score, "elapsed_time": 1.0}
+    module.update_result_directory(str(tmp_path / "theirs"), "evaluation", values)
+    gin.clear_config()
+    theirs = json.loads((tmp_path / "theirs" / "aggregate" / "evaluation.json").read_text())
+
+    for key in ("uuid", "elapsed_time"):
+        del ours[f"evaluation_results.{key}"], theirs[f"evaluation_results.{key}"]
+    # What its `evaluate` would have bound besides; that one needs tensorflow_hub.
+    pipeline = {
+        "evaluation_config.dataset.name": "'spelled'",
+        "evaluation_config.evaluation.evaluation_fn": "@mig",
+        "evaluation_config.evaluation.name": "'mig'",
+        "evaluation_config.evaluation.random_seed": "3",
+    }
+    assert ours == theirs | pipeline
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("dci", "disentanglement"),
+        ("factor_vae_metric", "eval_accuracy"),
+        ("sap_score", "SAP_score"),
+        ("mig", "discrete_mig"),
+        ("irs", "IRS"),
+    ],
+)
+def test_the_score_stands_under_the_key_the_challenge_reads(name, key):
+    assert METRICS[name].score == key
+
+
+def test_scores_json_holds_scores_sum_and_provenance(tmp_path, scored):
+    results, dataset, representation = scored
+    path = scores.write_scores(
+        tmp_path, results, dataset, representation, seed=3, engine="reference", preset="quick"
+    )
+    written = json.loads(path.read_text())
+    assert written["scores"] == {"mig": results[0].score, "irs": results[1].score}
+    assert written["sum"] == pytest.approx(sum(written["scores"].values()))
+    assert written["metrics"]["irs"].keys() == {"IRS", "num_active_dims"}
+    provenance = written["provenance"]
+    assert provenance["dataset"] == "spelled"
+    assert provenance["dataset_fingerprint"] == dataset.fingerprint()
+    assert provenance["factors_num_values"] == [2, 3, 4, 5]
+    assert provenance["images"] == 120
+    assert (provenance["seed"], provenance["engine"], provenance["preset"]) == (
+        3,
+        "reference",
+        "quick",
+    )
+    assert provenance["representation_file"] == "pytorch_model.pt"
+    assert provenance["representation_sha256"] == representations.sha256(representation.path)
+    assert {"numpy", "scikit-learn", "disentanglement-lib"} <= provenance["versions"].keys()
+    assert "mig.num_train = 100" in provenance["gin_config"]
+    assert "solves the primal" in provenance["linear_svc"]
+    assert provenance["seconds"].keys() == {"mig", "irs"}
+
+
+def test_the_table_shows_each_score_and_the_sum(scored):
+    results, _, _ = scored
+    console = Console(width=60, record=True, file=io.StringIO())
+    console.print(scores.table(results, "spelled, preset quick, seed 3"))
+    text = console.export_text()
+    for result in results:
+        assert f"{result.score:.4f}" in text
+    assert f"{sum(result.score for result in results):.4f}" in text
+
+
+def test_a_rounding_error_below_zero_is_shown_as_zero(scored):
+    results, _, _ = scored
+    console = Console(width=60, record=True, file=io.StringIO())
+    console.print(scores.table([replace(results[0], score=-2.2e-16)], "spelled"))
+    assert "-0.0000" not in console.export_text()
