@@ -1,0 +1,542 @@
+"""The page that shows one run: scores, pictures, curves and where it all came from."""
+
+import base64
+import csv
+import io
+import json
+import math
+import re
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import matplotlib as mpl
+import numpy as np
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator
+from numpy.typing import NDArray
+
+from evaluator.traversals import (
+    IGNORED_BELOW_NATS,
+    IMAGES_IN_A_ROW,
+    SEED,
+    draw_pictures,
+    latents_by_kl,
+)
+from submission.datasets.dataset import Dataset
+from submission.files import write_text
+
+# A long run has more rows than a chart has room for.
+_MOST_POINTS = 400
+# The share of the steps that may lie above a chart's scale.
+_EARLY = 0.05
+
+_METHOD_TITLES = {
+    "beta_tcvae": "β-TCVAE",
+    "factor_vae": "Factor-VAE",
+    "beta_vae": "β-VAE",
+    "info_vae": "Info-VAE",
+    "dip_vae_i": "DIP-VAE-I",
+    "dip_vae_ii": "DIP-VAE-II",
+    "vae": "VAE",
+}
+
+_PAPER_TABLE_1 = {  # DCI, FactorVAE, SAP, MIG, IRS, normalised sum
+    "beta_tcvae": (0.392, 0.458, 0.132, 0.203, 0.646, 4.706),
+    "factor_vae": (0.389, 0.449, 0.136, 0.203, 0.577, 4.611),
+    "beta_vae": (0.373, 0.501, 0.135, 0.212, 0.517, 4.599),
+    "info_vae": (0.381, 0.523, 0.128, 0.210, 0.514, 4.591),
+    "dip_vae_i": (0.385, 0.587, 0.127, 0.188, 0.358, 4.351),
+    "dip_vae_ii": (0.359, 0.584, 0.111, 0.163, 0.340, 4.023),
+}
+
+_METRICS = {  # in the order of Table 1
+    "dci": "DCI",
+    "factor_vae_metric": "FactorVAE",
+    "sap_score": "SAP",
+    "mig": "MIG",
+    "irs": "IRS",
+}
+
+_NOTHING = "\N{EN DASH}"
+
+_HISTORY_AXES = {"phase", "step", "seconds", "epoch"}
+_HISTORY_TITLES = {
+    "loss": "Loss",
+    "reconstruction": "Reconstruction loss (nats an image)",
+    "kl": "KL to the prior (nats) and capacity C",
+    "learning_rate": "Learning rate",
+}
+# Colours that stand in for what the page's style sheet decides, in light as in dark.
+_INK, _SERIES, _SECOND, _GRID, _BAND = "#010101", "#020202", "#030303", "#040404", "#050505"
+_STYLE_OF_STAND_IN = {
+    _INK: "currentColor",
+    _SERIES: "var(--series)",
+    _SECOND: "var(--second)",
+    _GRID: "var(--grid)",
+    _BAND: "var(--band)",
+}
+
+
+def write_report(run_folder: Path, dataset: Dataset) -> Path:
+    """Writes `report.html`, one page that needs no other file, from what a run folder holds.
+
+    A part whose source is missing or unreadable is left out, and a sentence in its place says so.
+
+    Args:
+        run_folder: Holds any of `scores.json`, `training/run.json`, `training/history.csv`,
+            `representation/pytorch_model.pt` and `training/decoder.pt`.
+        dataset: The data set that the representation was scored on.
+
+    Returns:
+        The page's path, `run_folder / "report.html"`.
+
+    Raises:
+        UserError: The page can't be written there.
+    """
+    scores, no_scores = _read_json(run_folder, "scores.json")
+    run, no_run = _read_json(run_folder, "training/run.json")
+    history, no_history = _read_history(run_folder / "training" / "history.csv")
+    kl = _finite_list(run.get("kl_per_latent"))
+    pictures, no_pictures = draw_pictures(run_folder, dataset, kl)
+    provenance = _mapping(scores.get("provenance"))
+    page = _template().render(
+        title=_title(run, dataset),
+        name=run.get("name") or run_folder.name,
+        trained_quick=run.get("preset") == "quick",
+        scored_quick=provenance.get("preset") == "quick",
+        notices=_notices(run, provenance, dataset),
+        facts=_facts(run, provenance, kl),
+        metrics=_metric_rows(scores, run.get("method")),
+        paper=_PAPER_TABLE_1.get(str(run.get("method"))),
+        total=scores.get("sum"),
+        scored=len(_mapping(scores.get("scores"))),
+        method=_METHOD_TITLES.get(str(run.get("method"))),
+        dataset=dataset.name,
+        images=len(dataset.images),
+        details=_flatten(_mapping(scores.get("metrics"))),
+        pictures=pictures,
+        charts=_charts(history),
+        pretraining_unseen=history is not None
+        and not history.pretraining_end
+        and run.get("pretraining_steps"),
+        kl=_kl_rows(kl, _finite_list(run.get("posterior_std_per_latent"))),
+        run=_flatten({key: value for key, value in run.items() if key != "gin_config"}),
+        provenance=_flatten({k: v for k, v in provenance.items() if k != "gin_config"}),
+        gin={
+            "Training": run.get("gin_config"),
+            "Evaluation": provenance.get("gin_config"),
+        },
+        commands=_commands(run, provenance, run_folder.name),
+        missing={
+            "scores": no_scores,
+            "run": no_run,
+            "history": no_history,
+            "pictures": no_pictures,
+        },
+        ignored_below=IGNORED_BELOW_NATS,
+        columns=IMAGES_IN_A_ROW,
+        seed=SEED,
+    )
+    path = run_folder / "report.html"
+    write_text(path, page)
+    return path
+
+
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        autoescape=True,
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters["number"] = _number
+    environment.filters["score"] = _decimals(3)
+    environment.filters["label"] = _decimals(2)
+    environment.filters["signed"] = _signed
+    environment.filters["data_uri"] = _data_uri
+    return environment.get_template("report.html.jinja")
+
+
+# --- Reading ------------------------------------------------------------------------------------
+
+
+def _read_json(run_folder: Path, name: str) -> tuple[dict[str, Any], str]:
+    """The file's object, and, where there is none, why."""
+    try:
+        value = json.loads((run_folder / name).read_text())
+    except FileNotFoundError:
+        return {}, f"there is no {name}"
+    except (OSError, ValueError) as error:
+        return {}, f"{name} is unreadable ({error})"
+    return (value, "") if isinstance(value, dict) else ({}, f"{name} holds no JSON object")
+
+
+@dataclass(frozen=True)
+class _History:
+    """The training curves: columns [rows] of finite numbers or NaN, and where training began."""
+
+    columns: dict[str, NDArray[np.float64]]
+    steps: NDArray[np.float64]
+    pretraining: NDArray[np.bool_]
+
+    @property
+    def pretraining_end(self) -> float:
+        return float(self.steps[self.pretraining].max(initial=0))
+
+
+def _read_history(path: Path) -> tuple[_History | None, str]:
+    """The curves, and, where there are none, why."""
+    try:
+        with path.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+    except FileNotFoundError:
+        return None, "there is no training/history.csv"
+    except (OSError, ValueError, csv.Error) as error:
+        return None, f"training/history.csv is unreadable ({error})"
+    kept = [row for row in rows if not math.isnan(_float(row.get("step")))]
+    if len(kept) < 2:
+        return None, "training/history.csv has too few rows for a curve"
+    steps = np.array([_float(row["step"]) for row in kept])
+    pretraining = np.array([row.get("phase") == "pretraining" for row in kept])
+    # Each phase counts its own steps; the axis runs on.
+    steps[~pretraining] += steps[pretraining].max(initial=0)
+    names = [name for name in kept[0] if name and name not in _HISTORY_AXES]
+    columns = {name: np.array([_float(row.get(name)) for row in kept]) for name in names}
+    return _History(columns, steps, pretraining), ""
+
+
+def _float(text: object) -> float:
+    """A finite number, or NaN for anything else."""
+    try:
+        value = float(text)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return math.nan
+    return value if math.isfinite(value) else math.nan
+
+
+def _finite_list(value: object) -> list[float]:
+    """A list of finite numbers, or an empty one where the value is anything else."""
+    numbers = [_float(entry) for entry in value] if isinstance(value, list) else []
+    return numbers if not any(math.isnan(number) for number in numbers) else []
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+# --- Headline -----------------------------------------------------------------------------------
+
+
+def _title(run: Mapping[str, Any], dataset: Dataset) -> str:
+    method = run.get("method")
+    return f"{_METHOD_TITLES.get(str(method), method) or 'Representation'} on {dataset.name}"
+
+
+def _notices(run: Mapping[str, Any], provenance: Mapping[str, Any], dataset: Dataset) -> list[str]:
+    """What a reader must know before the numbers."""
+    notices = []
+    status = run.get("status")
+    if run and status != "finished":
+        message = f": {run['message']}".rstrip(".") if run.get("message") else ""
+        notices.append(f"Training did not finish (status “{status}”){message}.")
+    if run.get("dataset") not in (None, dataset.name):
+        notices.append(f"Trained on {run['dataset']}, scored on {dataset.name}.")
+    elif _differ(run.get("dataset_fingerprint"), provenance.get("dataset_fingerprint")):
+        notices.append(f"Trained and scored on different images that are both {dataset.name}.")
+    if run.get("nonfinite_steps"):
+        notices.append(f"Steps skipped for a non-finite gradient: {run['nonfinite_steps']}.")
+    if provenance.get("representation_repeatable") is False:
+        notices.append("The representation is not repeatable: the same images gave other codes.")
+    if isinstance(run.get("warnings"), list):
+        notices += map(str, run["warnings"])
+    for metric, warnings in _mapping(provenance.get("warnings")).items():
+        notices += [f"{_METRICS.get(metric, metric)}: {warning}" for warning in _mapping(warnings)]
+    return notices
+
+
+def _differ(one: object, other: object) -> bool:
+    return None not in (one, other) and one != other
+
+
+def _facts(
+    run: Mapping[str, Any], provenance: Mapping[str, Any], kl: Sequence[float]
+) -> list[tuple[str, str]]:
+    facts = []
+    if run.get("steps") is not None:
+        facts.append(("Steps", f"{_number(run['steps'])} of {_number(run.get('planned_steps'))}"))
+    if run.get("seconds_spent") is not None:
+        budget = _duration(run.get("budget_seconds"))
+        facts.append(("Time", f"{_duration(run['seconds_spent'])} of {budget}"))
+    if kl:
+        facts.append(("Latents in use", f"{len(latents_by_kl(kl)[0])} of {len(kl)}"))
+    if run.get("seed") is not None:
+        facts.append(("Seed", _number(run["seed"])))
+    presets = dict.fromkeys(
+        str(fields["preset"]) for fields in (run, provenance) if fields.get("preset")
+    )
+    if presets:
+        facts.append(("Preset", ", scored with ".join(presets)))
+    if provenance.get("images") is not None:
+        facts.append(("Images", _number(provenance["images"])))
+    return facts
+
+
+def _metric_rows(scores: Mapping[str, Any], method: object) -> list[dict[str, Any]]:
+    values = _mapping(scores.get("scores"))
+    paper = _PAPER_TABLE_1.get(str(method), (None,) * len(_METRICS))
+    return [
+        {"key": key, "title": title, "score": values.get(key), "paper": published}
+        for (key, title), published in zip(_METRICS.items(), paper, strict=False)
+    ]
+
+
+# --- Charts -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Chart:
+    title: str
+    svg: Markup
+    summary: str
+    has_capacity: bool
+
+
+def _charts(history: _History | None) -> list[_Chart]:
+    """Loss, reconstruction, KL, the method's own terms, and last the learning rate."""
+    if history is None:
+        return []
+    names = [n for n in history.columns if n not in ("capacity", "learning_rate")]
+    names += ["learning_rate"] if "learning_rate" in history.columns else []
+    return [
+        _chart(history, name, number)
+        for number, name in enumerate(names)
+        if np.isfinite(history.columns[name]).any()
+    ]
+
+
+def _chart(history: _History, name: str, number: int) -> _Chart:
+    small = name == "learning_rate"
+    title = _HISTORY_TITLES.get(name, name.replace("_", " ").capitalize())
+    values = history.columns[name]
+    style = {"svg.fonttype": "none", "svg.hashsalt": name, "font.size": 10, "axes.linewidth": 0.8}
+    with mpl.rc_context(style):  # type: ignore[arg-type]
+        figure = Figure(figsize=(4.6, 1.5 if small else 2.5), layout="constrained")
+        axes = figure.subplots()
+        end = history.pretraining_end
+        if end:
+            axes.axvspan(0, end, color=_BAND, linewidth=0)
+        for phase in (history.pretraining, ~history.pretraining):
+            steps, line = _thinned(history.steps[phase], values[phase])
+            # A line through one point would not show.
+            marker = "." if len(steps) == 1 else ""
+            axes.plot(steps, line, marker=marker, color=_SERIES, linewidth=1.4)
+        capacity = history.columns.get("capacity") if name == "kl" else None
+        if capacity is not None:
+            axes.plot(
+                *_thinned(history.steps, capacity), color=_SECOND, linewidth=1.4, dashes=(3, 2)
+            )
+        off_scale = _set_limits(axes, from_zero=name == "kl" or small)
+        if end:
+            axes.text(
+                0.01 * axes.get_xlim()[1],
+                1.0,
+                "pre-training",
+                color=_INK,
+                fontsize=8,
+                transform=axes.get_xaxis_transform(),
+                va="bottom",
+            )
+        axes.set_xlabel("step", color=_INK)
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+        axes.yaxis.set_major_locator(MaxNLocator(2, steps=[1, 5, 10]) if small else MaxNLocator(4))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
+        axes.grid(axis="y", color=_GRID, linewidth=0.8)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right", "left"]].set_visible(False)
+        axes.spines["bottom"].set_color(_INK)
+        axes.tick_params(colors=_INK, length=3)
+        axes.tick_params(axis="y", length=0)
+        figure.patch.set_visible(False)
+        axes.patch.set_visible(False)
+        svg = _inline_svg(figure, f"chart{number}")
+    finite = values[np.isfinite(values)]
+    summary = f"From {_number(finite[0])} to {_number(finite[-1])}."
+    if off_scale:
+        summary += " The first steps lie above the scale."
+    return _Chart(title, svg, summary, has_capacity=capacity is not None)
+
+
+def _set_limits(axes: Axes, from_zero: bool) -> bool:
+    """Fits both axes; the first steps may leave the top where they would flatten the rest.
+
+    Returns:
+        Whether they do.
+    """
+    points = np.concatenate([np.asarray(line.get_xydata()) for line in axes.lines])
+    steps, values = points.T
+    axes.set_xlim(0, steps.max() or 1)
+    low = 0.0 if from_zero else values.min()
+    high = values[steps >= _EARLY * steps.max()].max()
+    off_scale = bool(values.max() - low > 1.5 * (high - low) > 0)
+    if off_scale:
+        axes.set_ylim(top=high + 0.05 * (high - low))
+        axes.set_ylim(bottom=low - (0 if from_zero else 0.05 * (high - low)))
+    elif from_zero:
+        axes.set_ylim(bottom=0)
+    return off_scale
+
+
+def _thinned(
+    steps: NDArray[np.float64], values: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """At most `_MOST_POINTS` points, each the mean of its neighbours; NaN left out."""
+    finite = np.isfinite(values)
+    steps, values = steps[finite], values[finite]
+    size = -(-len(steps) // _MOST_POINTS)
+    if size <= 1:
+        return steps, values
+    starts = np.arange(0, len(steps), size)
+    counts = np.diff(np.append(starts, len(steps)))
+    return np.add.reduceat(steps, starts) / counts, np.add.reduceat(values, starts) / counts
+
+
+def _inline_svg(figure: Figure, prefix: str) -> Markup:
+    """The figure as an `<svg>` that takes colours and typeface from the page around it."""
+    file = io.StringIO()
+    nothing = {"Creator": None, "Date": None, "Format": None, "Type": None}
+    FigureCanvasSVG(figure).print_svg(file, metadata=nothing)
+    svg = file.getvalue()
+    svg = svg[svg.index("<svg") :]
+    # Outside XML the namespaces mean nothing, and ids must differ from chart to chart.
+    svg = re.sub(r' xmlns(:xlink)?="[^"]*"', "", svg).replace("xlink:href", "href")
+    svg = re.sub(r'\bid="', f'id="{prefix}-', svg)
+    svg = re.sub(r'(url\(|href=")#', rf"\1#{prefix}-", svg)
+    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r'\1 aria-hidden="true"', svg, count=1)
+    for stand_in, style in _STYLE_OF_STAND_IN.items():
+        svg = svg.replace(stand_in, style)
+    # Matplotlib escapes what it writes.
+    return Markup(svg)
+
+
+def _kl_rows(kl: Sequence[float], stds: Sequence[float]) -> dict[str, list[dict[str, Any]]]:
+    """The latents by falling KL, in two groups, each with its bar's length in per cent."""
+    # Bars of ignored latents alone shall not look long.
+    largest = max([*kl, IGNORED_BELOW_NATS])
+    groups = dict(zip(("informative", "ignored"), latents_by_kl(kl), strict=True))
+    return {
+        group: [
+            {
+                "latent": latent,
+                "kl": kl[latent],
+                "percent": round(100 * max(kl[latent], 0) / largest, 2),
+                "std": stds[latent] if len(stds) == len(kl) else None,
+            }
+            for latent in latents
+        ]
+        for group, latents in groups.items()
+    }
+
+
+# --- Provenance ---------------------------------------------------------------------------------
+
+
+def _flatten(fields: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Every field as a name and a text; nested ones as `outer.inner`."""
+    rows = []
+    for key, value in fields.items():
+        if isinstance(value, dict) and value:
+            rows += _flatten(value, f"{prefix}{key}.")
+        else:
+            rows.append((f"{prefix}{key}", _text(value)))
+    return rows
+
+
+def _text(value: object) -> str:
+    """A field as it stands, floats shortened."""
+    if isinstance(value, list):
+        return ", ".join(map(_text, value)) or "none"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return str(value) if value not in (None, "", {}) else "none"
+
+
+def _number(value: object) -> str:
+    """A number for people; anything else as it is."""
+    if value is None:
+        return _NOTHING
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, int):
+        return f"{value:,}" if abs(value) < 1e15 else str(value)
+    if not math.isfinite(value):
+        return str(value)
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def _decimals(places: int) -> Callable[[object], str]:
+    """A filter that writes numbers with so many decimals, and anything else as it is."""
+
+    def write(value: object) -> str:
+        return f"{value:.{places}f}" if isinstance(value, int | float) else _number(value)
+
+    return write
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.2f}".rstrip("0").rstrip(".").replace("-", "\N{MINUS SIGN}") if value else "0"
+
+
+def _duration(seconds: object) -> str:
+    value = _float(seconds)
+    if math.isnan(value):
+        return _NOTHING
+    if value < 60:
+        return f"{value:.0f} s"
+    minutes, rest = divmod(round(value), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = [(hours, "h"), (minutes, "min"), (0 if hours else rest, "s")]
+    return " ".join(f"{count} {unit}" for count, unit in parts if count)
+
+
+def _commands(run: Mapping[str, Any], provenance: Mapping[str, Any], name: str) -> str:
+    """What to type to get the run and its scores again, as far as the files tell."""
+    lines = []
+    revision = str(run.get("git_revision") or provenance.get("git_revision") or "unknown")
+    if revision != "unknown":
+        # What follows the commit says that the tree differed from it.
+        commit, changes = re.fullmatch(r"(\w*)(.*)", revision, re.DOTALL).groups()  # type: ignore[union-attr]
+        lines.append(f"git checkout {commit}" + ("  # and uncommitted changes" if changes else ""))
+    if run.get("method") and run.get("dataset"):
+        words = ["./run.sh", "--method", run["method"], "--dataset", run["dataset"]]
+        if run.get("budget_seconds") is not None:
+            words += ["--budget", f"{_float(run['budget_seconds']):g}s"]
+        lines.append(_command(words + _options(run, "preset", "seed", "name")))
+    if provenance.get("dataset"):
+        folder = f"scratch/shared/{run.get('name') or name}/representation"
+        words = [".venv/bin/python", "-m", "evaluator", folder, "--dataset", provenance["dataset"]]
+        lines.append(_command(words + _options(provenance, "preset", "seed", "engine")))
+    return "\n".join(lines)
+
+
+def _command(words: Sequence[object]) -> str:
+    return shlex.join(map(str, words))
+
+
+def _options(fields: Mapping[str, Any], *names: str) -> list[Any]:
+    """`--name value` of each field that is there."""
+    given = [name for name in names if fields.get(name) is not None]
+    return [word for name in given for word in (f"--{name}", fields[name])]
+
+
+def _data_uri(content: bytes, kind: str) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

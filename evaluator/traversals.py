@@ -1,0 +1,341 @@
+"""Reconstructions and latent traversals of an exported model (paper, Figures 1 to 6)."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from submission.datasets.dataset import Dataset
+
+IGNORED_BELOW_NATS = 0.01
+"""A latent whose KL to the prior is under this carries no information: it is ignored."""
+
+TRAVERSAL_RANGE = 2.0
+"""Traversals run from minus to plus this many standard deviations of the prior, N(0, 1)."""
+
+SEED = 0
+"""Chooses the images that the page shows."""
+
+IMAGES_IN_A_ROW = 7
+
+# Bounds on what is drawn, so that a page with it stays under 3 MB with a large latent space too.
+_MOST_TRAVERSALS = 20
+_MOST_PANEL_FRAMES = 400
+_PANELS_IN_A_ROW = 5
+_LOOP_MILLISECONDS = 2800
+# A gap of one image pixel keeps neighbouring frames apart without a border that reads as content.
+_GAP = 1
+# In a GIF the last palette entry is the transparent one; 255 are left for colours.
+_TRANSPARENT = 255
+
+
+@dataclass(frozen=True)
+class Autoencoder:
+    """The two TorchScript halves of an exported model, on the CPU."""
+
+    encoder: torch.jit.ScriptModule
+    decoder: torch.jit.ScriptModule
+
+    def encode(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The posterior means.
+
+        Args:
+            images: float32 [n, height, width, channels] in [0, 1].
+
+        Returns:
+            float32 [n, latents].
+
+        Raises:
+            RuntimeError: The module can't take such images.
+        """
+        with torch.no_grad():
+            channels_first = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
+            return np.asarray(self.encoder(channels_first).numpy(), np.float32)
+
+    def decode(self, codes: NDArray[np.float32], batch_size: int = 64) -> NDArray[np.float32]:
+        """The images that codes stand for.
+
+        Args:
+            codes: float32 [n, latents].
+            batch_size: Codes decoded at a time, to bound the memory.
+
+        Returns:
+            float32 [n, height, width, channels] in [0, 1].
+
+        Raises:
+            RuntimeError: The module can't take such codes.
+        """
+        with torch.no_grad():
+            batches = [
+                self.decoder(torch.from_numpy(codes[start : start + batch_size])).numpy()
+                for start in range(0, len(codes), batch_size)
+            ]
+        return np.concatenate(batches).transpose(0, 2, 3, 1).clip(0, 1)
+
+
+def load_autoencoder(encoder: Path, decoder: Path) -> Autoencoder:
+    """Reads both halves.
+
+    Raises:
+        RuntimeError: A file is not a TorchScript module.
+    """
+    return Autoencoder(
+        torch.jit.load(str(encoder), map_location="cpu").eval(),
+        torch.jit.load(str(decoder), map_location="cpu").eval(),
+    )
+
+
+def latents_by_kl(kl_per_latent: Sequence[float]) -> tuple[list[int], list[int]]:
+    """Sorts latents by their KL to the prior, largest first, and parts the ignored ones.
+
+    Args:
+        kl_per_latent: Nats, one a latent.
+
+    Returns:
+        The latents that carry information and the ignored ones.
+    """
+    order = sorted(range(len(kl_per_latent)), key=lambda latent: -kl_per_latent[latent])
+    informative = [latent for latent in order if kl_per_latent[latent] >= IGNORED_BELOW_NATS]
+    return informative, order[len(informative) :]
+
+
+def traverse(
+    model: Autoencoder, code: NDArray[np.float32], latent: int, values: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """Decodes a code with one latent moved along `values`, the others held.
+
+    Args:
+        model: The exported model.
+        code: float32 [latents], usually the posterior mean of one image.
+        latent: Which one to move.
+        values: [n], in standard deviations of the prior.
+
+    Returns:
+        float32 [n, height, width, channels] in [0, 1].
+    """
+    codes = np.repeat(code[None], len(values), axis=0)
+    codes[:, latent] = values
+    return model.decode(codes)
+
+
+def strip_png(images: NDArray[np.float32]) -> bytes:
+    """One row of images as a PNG, with transparent gaps between them.
+
+    Args:
+        images: float32 [n, height, width, channels] in [0, 1].
+    """
+    pixels = _to_rgb(images)
+    count, height, width, _ = pixels.shape
+    strip = np.zeros((height, count * (width + _GAP) - _GAP, 4), np.uint8)
+    for index, image in enumerate(pixels):
+        left = index * (width + _GAP)
+        strip[:, left : left + width, :3] = image
+        strip[:, left : left + width, 3] = 255
+    file = io.BytesIO()
+    Image.fromarray(strip).save(file, "PNG")
+    return file.getvalue()
+
+
+@dataclass(frozen=True)
+class Animation:
+    """Panels that move side by side in one loop, with room for a label under each.
+
+    Attributes:
+        gif: The loop.
+        still: A PNG of the frame in which every latent stands at the end of its range.
+        columns: Panels in a row.
+        rows: Rows of panels.
+        size: [width, height] of both files in pixels.
+        panel_height: Pixels of a panel without its label.
+        label_height: Pixels left free under each panel.
+    """
+
+    gif: bytes
+    still: bytes
+    columns: int
+    rows: int
+    size: tuple[int, int]
+    panel_height: int
+    label_height: int
+
+
+def animate(
+    panels: Sequence[NDArray[np.float32]],
+    columns: int,
+    milliseconds: int,
+    still_frame: int,
+    label_height: int = 14,
+) -> Animation:
+    """Lays moving panels out in a grid and writes them as one GIF, so that they stay in step.
+
+    Args:
+        panels: Each float32 [frames, height, width, channels] in [0, 1]; a panel's last frame
+            should lead to its first one.
+        columns: Panels in a row.
+        milliseconds: How long a frame stands; browsers slow anything under 20 down.
+        still_frame: The frame to write as the still.
+        label_height: Pixels left free under each panel.
+    """
+    pixels = np.stack([_to_rgb(panel) for panel in panels])  # [panels, frames, h, w, 3]
+    count, frames, height, width, _ = pixels.shape
+    rows = -(-count // columns)
+    # One palette for the whole loop, and no dithering: both would flicker otherwise. Every fourth
+    # row tells the colours as well as all of them.
+    palette = Image.fromarray(pixels.reshape(-1, width, 3)[::4]).quantize(
+        _TRANSPARENT, Image.Quantize.MEDIANCUT, kmeans=1, dither=Image.Dither.NONE
+    )
+    indices = np.full(
+        (frames, rows * (height + label_height), columns * (width + _GAP) - _GAP),
+        _TRANSPARENT,
+        np.uint8,
+    )
+    for panel in range(count):
+        row, column = divmod(panel, columns)
+        top, left = row * (height + label_height), column * (width + _GAP)
+        flat = Image.fromarray(pixels[panel].reshape(frames * height, width, 3))
+        reduced = np.asarray(flat.quantize(palette=palette, dither=Image.Dither.NONE))
+        indices[:, top : top + height, left : left + width] = reduced.reshape(frames, height, width)
+    colours = (palette.getpalette() or [])[: 3 * _TRANSPARENT]
+    colours += [0] * (3 * 256 - len(colours))
+    images = [_paletted(frame, colours) for frame in indices]
+    gif, still = io.BytesIO(), io.BytesIO()
+    images[0].save(
+        gif,
+        "GIF",
+        save_all=True,
+        append_images=images[1:],
+        duration=milliseconds,
+        loop=0,
+        transparency=_TRANSPARENT,
+        disposal=1,
+        optimize=False,
+    )
+    images[still_frame].save(still, "PNG", transparency=_TRANSPARENT)
+    return Animation(
+        gif=gif.getvalue(),
+        still=still.getvalue(),
+        columns=columns,
+        rows=rows,
+        size=images[0].size,
+        panel_height=height,
+        label_height=label_height,
+    )
+
+
+def _paletted(indices: NDArray[np.uint8], colours: Sequence[int]) -> Image.Image:
+    height, width = indices.shape
+    image = Image.frombytes("P", (width, height), indices.tobytes())
+    image.putpalette(colours)
+    return image
+
+
+def _to_rgb(images: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Grey images become colour ones: [..., height, width, 1 or 3] to uint8 [..., 3]."""
+    pixels = np.rint(images * 255).astype(np.uint8)
+    return np.repeat(pixels, 3, axis=-1) if pixels.shape[-1] == 1 else pixels
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What encoder and decoder show.
+
+    Attributes:
+        pairs: Rows of an original and a reconstructed strip, PNG.
+        error: Mean squared error a pixel over the images shown.
+        rows: A latent, its KL in nats and its strip, PNG, by falling KL; the first image is moved.
+        values: Where a strip's images stand, in standard deviations of the prior.
+        informative: How many latents are not ignored; at most 20 of them have a row.
+        ignored: How many are.
+        animation: All rows' latents in motion; None without rows.
+        no_rows: Why there are no rows.
+    """
+
+    pairs: list[tuple[bytes, bytes]]
+    error: float
+    rows: list[tuple[int, float, bytes]]
+    values: list[float]
+    informative: int
+    ignored: int
+    animation: Animation | None
+    no_rows: str
+
+
+def draw_pictures(
+    run_folder: Path, dataset: Dataset, kl_per_latent: Sequence[float]
+) -> tuple[Pictures | None, str]:
+    """Draws reconstructions and traversals of a run's model.
+
+    Args:
+        run_folder: Holds `representation/pytorch_model.pt` and `training/decoder.pt`, or not.
+        dataset: Where the images are drawn from.
+        kl_per_latent: Nats, one a latent; empty if unknown.
+
+    Returns:
+        The pictures, or None and why there are none.
+    """
+    encoder = run_folder / "representation" / "pytorch_model.pt"
+    decoder = run_folder / "training" / "decoder.pt"
+    for path in (encoder, decoder):
+        if not path.is_file():
+            return None, f"there is no {path.relative_to(run_folder)}"
+    try:
+        return _draw(load_autoencoder(encoder, decoder), dataset, kl_per_latent), ""
+    except (RuntimeError, ValueError, IndexError) as error:
+        # Anybody's module may stand there; all of its traceback would drown the line that tells.
+        reason = str(error).strip().splitlines()[-1]
+        return None, f"encoder and decoder fail on {dataset.name} ({reason})"
+
+
+def _draw(model: Autoencoder, dataset: Dataset, kl_per_latent: Sequence[float]) -> Pictures:
+    random_state = np.random.RandomState(SEED)
+    chosen = random_state.randint(len(dataset.images), size=2 * IMAGES_IN_A_ROW)
+    originals = dataset.observe(chosen, random_state)
+    codes = model.encode(originals)
+    decoded = model.decode(codes)
+    informative, ignored = latents_by_kl(kl_per_latent)
+    shown = informative[:_MOST_TRAVERSALS]
+    no_rows = ""
+    if not kl_per_latent:
+        no_rows = "training/run.json tells no KL per latent"
+    elif len(kl_per_latent) != codes.shape[1]:
+        no_rows = (
+            f"training/run.json has {len(kl_per_latent)} latents, the encoder {codes.shape[1]}"
+        )
+        shown = []
+    elif not informative:
+        no_rows = f"all {len(ignored)} latents are ignored (KL under {IGNORED_BELOW_NATS} nats)"
+    values = np.linspace(-TRAVERSAL_RANGE, TRAVERSAL_RANGE, IMAGES_IN_A_ROW)
+    return Pictures(
+        pairs=[
+            (strip_png(originals[start:end]), strip_png(decoded[start:end]))
+            for start, end in ((0, IMAGES_IN_A_ROW), (IMAGES_IN_A_ROW, 2 * IMAGES_IN_A_ROW))
+        ],
+        error=float(np.square(originals - decoded).mean()),
+        rows=[
+            (latent, kl_per_latent[latent], strip_png(traverse(model, codes[0], latent, values)))
+            for latent in shown
+        ],
+        values=values.tolist(),
+        informative=len(informative),
+        ignored=len(ignored),
+        animation=_swing(model, codes[0], shown) if shown else None,
+        no_rows=no_rows,
+    )
+
+
+def _swing(model: Autoencoder, code: NDArray[np.float32], latents: Sequence[int]) -> Animation:
+    frames = min(32, _MOST_PANEL_FRAMES // len(latents))
+    # A sine comes back to where it began, slowing down at the ends: the loop has no jump.
+    values = TRAVERSAL_RANGE * np.sin(2 * np.pi * np.arange(frames) / frames)
+    rows = -(-len(latents) // _PANELS_IN_A_ROW)
+    return animate(
+        [traverse(model, code, latent, values) for latent in latents],
+        columns=-(-len(latents) // rows),
+        milliseconds=_LOOP_MILLISECONDS // frames,
+        still_frame=frames // 4,
+    )
