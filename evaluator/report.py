@@ -36,6 +36,8 @@ from submission.files import write_text
 _MOST_POINTS = 400
 # The share of the steps that may lie above a chart's scale.
 _EARLY = 0.05
+# Schedules count as run to their end from this share of the planned steps on.
+_MOST_OF_THE_PLAN = 0.9
 
 _METHOD_TITLES = {
     "beta_tcvae": "β-TCVAE",
@@ -247,6 +249,11 @@ def _notices(run: Mapping[str, Any], provenance: Mapping[str, Any], dataset: Dat
     if run and status != "finished":
         message = f": {run['message']}".rstrip(".") if run.get("message") else ""
         notices.append(f"Training did not finish (status “{status}”){message}.")
+    elif _float(run.get("steps")) < _MOST_OF_THE_PLAN * _float(run.get("planned_steps")):
+        notices.append(
+            f"Only {_number(run['steps'])} of {_number(run['planned_steps'])} planned steps fit "
+            "the budget: the schedules did not come to their end."
+        )
     if run.get("dataset") not in (None, dataset.name):
         notices.append(f"Trained on {run['dataset']}, scored on {dataset.name}.")
     elif _differ(run.get("dataset_fingerprint"), provenance.get("dataset_fingerprint")):

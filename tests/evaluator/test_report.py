@@ -219,6 +219,7 @@ def test_a_finished_run_of_a_full_preset_has_no_notice(page: Page) -> None:
         ({"preset": "quick"}, "Trained with the preset “quick”"),
         ({"status": "interrupted", "message": "SIGTERM"}, "(status “interrupted”): SIGTERM."),
         ({"warnings": ["half the width"]}, "Half the width"),
+        ({"steps": 52}, "Only 52 of 2,000 planned steps fit the budget"),
         ({"nonfinite_steps": 2}, "Steps skipped for a non-finite gradient: 2."),
         ({"dataset": "cars3d"}, "Trained on cars3d, scored on mpi3d_mini."),
         ({"dataset_fingerprint": "ef"}, "Trained and scored on different images"),
