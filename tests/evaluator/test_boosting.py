@@ -194,6 +194,7 @@ def test_the_seed_fixes_the_result():
     np.testing.assert_array_equal(first.importance, again.importance)
 
 
+@pytest.mark.filterwarnings("ignore:.*one value in the training sample")
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 60), st.integers(1, 4))
 def test_only_the_order_of_codes_matters(seed, count, latents):
