@@ -1,0 +1,1 @@
+"""Time-budgeted training of a disentangled representation, and its export for the challenge."""

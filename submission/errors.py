@@ -1,0 +1,42 @@
+"""Mistakes a user can mend, told in one line, and the exit codes of every command."""
+
+import errno
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+EXIT_DONE = 0
+EXIT_FAILED = 1
+EXIT_USER_ERROR = 2
+
+
+class UserError(Exception):
+    """A mistake that the user can mend; the message names the file or setting and what is right."""
+
+
+def run_command_line(main: Callable[[], int | None]) -> NoReturn:
+    """Runs `main` and exits with its exit code; a `UserError` becomes one line and exit code 2.
+
+    Args:
+        main: The command. Returns an exit code; None counts as 0.
+
+    Raises:
+        SystemExit: Always.
+    """
+    try:
+        code = main()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(EXIT_USER_ERROR)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        print(f"error: {no_room(error.filename)}", file=sys.stderr)
+        sys.exit(EXIT_USER_ERROR)
+    sys.exit(code or EXIT_DONE)
+
+
+def no_room(path: object) -> str:
+    """The one line for a full disk."""
+    where = f" for {path}" if path else ""
+    return f"no room on the disk{where}: free some space, or set AICROWD_OUTPUT_PATH elsewhere"

@@ -1,0 +1,97 @@
+"""Files that are either whole or absent, whatever happens while they are written."""
+
+import contextlib
+import errno
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from submission.errors import UserError, no_room
+
+TEMPORARY_PREFIX = ".incomplete-"
+
+
+def write_atomically(path: Path, write: Callable[[BinaryIO], None]) -> None:
+    """Writes a file so that a reader, or a killed process, sees the old or the new one, whole.
+
+    Args:
+        path: Where the file shall stand; missing folders are made.
+        write: Writes the content to the binary file it is given.
+
+    Raises:
+        UserError: No room is left on the disk, or the folder can't be written. The file that
+            stood at `path` before is untouched and the temporary one is gone.
+    """
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, dir=path.parent)
+        with os.fdopen(descriptor, "wb") as file:
+            write(file)
+            file.flush()
+            # mkstemp makes private files; another user (the scorer) must be able to read ours.
+            os.fchmod(file.fileno(), 0o644)
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except BaseException as error:
+        if temporary is not None:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)
+        if out_of_room(error):
+            raise UserError(no_room(path)) from error
+        if isinstance(error, PermissionError | NotADirectoryError | FileExistsError):
+            raise UserError(
+                f"{path} can't be written ({error.strerror}): choose a folder of yours"
+            ) from error
+        if isinstance(error, OSError) and error.errno == errno.EROFS:
+            raise UserError(
+                f"{path} lies on a read-only file system: set AICROWD_OUTPUT_PATH elsewhere"
+            ) from error
+        raise
+
+
+def out_of_room(error: BaseException | None) -> bool:
+    """Whether an error, or one it came from, says that the disk or the quota is full."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes bytes atomically; errors as `write_atomically`."""
+
+    def write(file: BinaryIO) -> None:
+        file.write(content)
+
+    write_atomically(path, write)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes UTF-8 text atomically; errors as `write_atomically`."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes indented JSON atomically; errors as `write_atomically`. NaN is refused."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Removes the temporary files that a killed process left in a folder."""
+    for leftover in folder.glob(f"{TEMPORARY_PREFIX}*"):
+        leftover.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes a rename durable: the folder's own entry has to reach the disk too."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
