@@ -1,0 +1,161 @@
+"""The paper's encoder and decoder (Appendix A.1)."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+import gin
+import torch
+from torch import Tensor, nn
+
+IMAGE_SIZE = 64
+
+ENCODER_CHANNELS = (32, 32, 64, 128, 256)
+DECODER_CHANNELS = (256, 256, 128, 128, 64, 64)
+
+
+class Posterior(NamedTuple):
+    """A batch of diagonal Gaussians q(z|x).
+
+    Attributes:
+        mean: `[batch, latents]`.
+        log_variance: `[batch, latents]`.
+    """
+
+    mean: Tensor
+    log_variance: Tensor
+
+    def sample(self, noise: Tensor) -> Tensor:
+        """Reparameterised samples `[batch, latents]` from standard normal `noise` of that shape."""
+        return self.mean + noise * torch.exp(0.5 * self.log_variance)
+
+
+@gin.configurable("network", denylist=["image_channels"])
+@dataclass(frozen=True)
+class NetworkShape:
+    """What fixes the shape of the two networks.
+
+    Attributes:
+        image_channels: Channels of the images.
+        latents: Dimensions of the latent space.
+        width: Factor on the number of kernels of every layer; 1 is the paper's.
+    """
+
+    image_channels: int
+    latents: int = 20
+    width: float = 1.0
+
+    def channels(self, paper: tuple[int, ...]) -> list[int]:
+        """The paper's numbers of kernels, scaled by the width, and at least 4."""
+        return [max(4, round(self.width * count)) for count in paper]
+
+
+class Encoder(nn.Module):
+    """Images to posteriors: five 3x3 convolutions of stride 2, then a linear layer.
+
+    Args:
+        shape: Number of channels, latents and width.
+    """
+
+    def __init__(self, shape: NetworkShape) -> None:
+        super().__init__()
+        channels = [shape.image_channels, *shape.channels(ENCODER_CHANNELS)]
+        layers: list[nn.Module] = []
+        for inputs, outputs in pairwise(channels):
+            layers += [nn.Conv2d(inputs, outputs, kernel_size=3, stride=2), nn.ReLU()]
+        self.convolutions = nn.Sequential(*layers)
+        self.posterior = nn.Linear(channels[-1], 2 * shape.latents)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance.
+
+        Args:
+            images: `[batch, channels, 64, 64]` in [0, 1].
+
+        Returns:
+            Two tensors `[batch, latents]`.
+        """
+        # 64 -> 31 -> 15 -> 7 -> 3 -> 1: one pixel is left.
+        features = self.convolutions(images).flatten(1)
+        mean, log_variance = self.posterior(features).chunk(2, dim=1)
+        return mean, log_variance
+
+
+class Decoder(nn.Module):
+    """Latents to the logits of Bernoulli pixels: a 1x1 convolution and six transposed ones.
+
+    The paper's "kernel sizes of 4, strides of 2" can't land on 64 pixels from one; the first
+    layer has a padding of 1 and the last a kernel of 3 and stride 1, so that sizes run
+    1, 2, 6, 14, 30, 62, 64.
+
+    Args:
+        shape: Number of channels, latents and width.
+    """
+
+    def __init__(self, shape: NetworkShape) -> None:
+        super().__init__()
+        channels = shape.channels(DECODER_CHANNELS)
+        layers: list[nn.Module] = [nn.Conv2d(shape.latents, channels[0], kernel_size=1), nn.ReLU()]
+        for layer, (inputs, outputs) in enumerate(pairwise(channels)):
+            padding = 1 if layer == 0 else 0
+            layers += [nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=padding), nn.ReLU()]
+        layers.append(nn.ConvTranspose2d(channels[-1], shape.image_channels, kernel_size=3))
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """Logits `[batch, channels, 64, 64]` from latents `[batch, latents]`."""
+        logits: Tensor = self.layers(latents[:, :, None, None])
+        return logits
+
+
+class VAE(nn.Module):
+    """An encoder and a decoder.
+
+    Args:
+        shape: Number of channels, latents and width.
+    """
+
+    def __init__(self, shape: NetworkShape) -> None:
+        super().__init__()
+        self.shape = shape
+        self.encoder = Encoder(shape)
+        self.decoder = Decoder(shape)
+
+    def forward(self, images: Tensor, noise: Tensor) -> tuple[Posterior, Tensor, Tensor]:
+        """Encodes, samples and decodes.
+
+        Args:
+            images: `[batch, channels, 64, 64]` in [0, 1].
+            noise: `[batch, latents]`, standard normal.
+
+        Returns:
+            The posterior, its sample `[batch, latents]`, and logits of the images' shape.
+        """
+        posterior = Posterior(*self.encoder(images))
+        sample = posterior.sample(noise)
+        return posterior, sample, self.decoder(sample)
+
+
+@gin.configurable("discriminator", denylist=["latents"])
+class Discriminator(nn.Module):
+    """FactorVAE's density-ratio classifier (Kim & Mnih 2018, Appendix A).
+
+    Six layers of 1,000 leaky ReLU units (slope 0.2) and two logits: "joint" and "permuted".
+
+    Args:
+        latents: Dimensions of the latent space.
+        units: Width of the hidden layers.
+        hidden_layers: Number of hidden layers.
+    """
+
+    def __init__(self, latents: int, units: int = 1000, hidden_layers: int = 6) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for layer in range(hidden_layers):
+            layers += [nn.Linear(latents if layer == 0 else units, units), nn.LeakyReLU(0.2)]
+        self.layers = nn.Sequential(*layers, nn.Linear(units, 2))
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """Logits `[batch, 2]` of (joint, permuted) from latents `[batch, latents]`."""
+        logits: Tensor = self.layers(latents)
+        return logits

@@ -1,0 +1,49 @@
+"""How capacity and learning rate change during training."""
+
+import gin
+import torch
+
+
+@gin.configurable("capacity", denylist=["step", "planned_steps"])
+def capacity(
+    step: int,
+    planned_steps: int,
+    final: float = 25.0,
+    steps: int = 2000,
+    share: float | None = None,
+) -> float:
+    """C of the paper's Eq. 2: from 0 linearly up to `final`, then constant (paper, Section 3).
+
+    Args:
+        step: Optimisation steps done.
+        planned_steps: Steps that the budget is expected to afford.
+        final: The last value, in nats.
+        steps: Steps of the increase.
+        share: If given, the increase takes at most this share of the planned steps, so that a
+            short budget still reaches `final`.
+
+    Returns:
+        The capacity in nats.
+    """
+    length = steps if share is None else min(steps, share * planned_steps)
+    return final * min(1.0, step / max(1.0, length))
+
+
+@gin.configurable("plateau", denylist=["optimizer"])
+def plateau(
+    optimizer: torch.optim.Optimizer, factor: float = 0.95, patience: int = 1, minimum: float = 1e-4
+) -> torch.optim.lr_scheduler.ReduceLROnPlateau:
+    """The paper's learning rate: times `factor` after two epochs running without a lower loss.
+
+    PyTorch's `patience` counts the epochs that are let pass, so 1 acts upon the second one. Its
+    relative threshold is switched off: the paper says "did not decrease".
+
+    Args:
+        optimizer: Whose learning rate is reduced.
+        factor: What it is multiplied by.
+        patience: Epochs without improvement that are let pass.
+        minimum: The lowest learning rate.
+    """
+    return torch.optim.lr_scheduler.ReduceLROnPlateau(
+        optimizer, factor=factor, patience=patience, threshold=0.0, min_lr=minimum
+    )

@@ -1,0 +1,41 @@
+import pytest
+import torch
+
+from submission.schedules import capacity, plateau
+
+
+def test_capacity_rises_linearly_from_0_to_25_over_2000_steps():
+    values = [capacity(step, planned_steps=200_000) for step in (0, 500, 1000, 2000, 100_000)]
+    assert values == pytest.approx([0.0, 6.25, 12.5, 25.0, 25.0])
+
+
+def test_capacity_of_a_short_plan_is_reached_at_the_share():
+    assert capacity(300, planned_steps=600, share=0.5) == pytest.approx(25.0)
+    assert capacity(150, planned_steps=600, share=0.5) == pytest.approx(12.5)
+
+
+def test_capacity_of_a_long_plan_does_not_depend_on_the_share():
+    assert capacity(1000, planned_steps=200_000, share=0.5) == pytest.approx(12.5)
+
+
+def learning_rates(losses: list[float]) -> list[float]:
+    optimizer = torch.optim.Adam([torch.zeros(1, requires_grad=True)], lr=1e-3)
+    schedule = plateau(optimizer)
+    rates = []
+    for loss in losses:
+        schedule.step(loss)
+        rates.append(optimizer.param_groups[0]["lr"])
+    return rates
+
+
+def test_learning_rate_falls_after_the_second_epoch_without_a_lower_loss():
+    rates = learning_rates([10.0, 10.0, 10.0, 9.0, 9.5, 9.2])
+    assert rates == pytest.approx([1e-3, 1e-3, 0.95e-3, 0.95e-3, 0.95e-3, 0.95**2 * 1e-3])
+
+
+def test_the_smallest_decrease_of_the_loss_counts():
+    assert learning_rates([10.0 - 1e-7 * epoch for epoch in range(9)])[-1] == 1e-3
+
+
+def test_learning_rate_stays_above_its_minimum():
+    assert learning_rates([1.0] * 400)[-1] == pytest.approx(1e-4)
