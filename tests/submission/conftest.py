@@ -1,0 +1,90 @@
+"""Fixtures of the trainer's tests: a small data set and a small recipe, trained for real."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import gin
+import numpy as np
+import pytest
+import torch
+
+from submission.budget import Budget, Interruption, parse_duration
+from submission.configuration import configure
+from submission.datasets.dataset import Dataset
+from submission.environment import RunFolder
+from submission.progress import LineDisplay
+from submission.record import Record
+from submission.training import Recipe, Request, train
+
+SMALL = ["network.width = 0.125", "trainer.batch_size = 8", "trainer.log_every = 5"]
+
+
+# The tests' networks are so small that a second thread only waits for the first.
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def clear_gin():
+    yield
+    gin.clear_config()
+
+
+@pytest.fixture(scope="session")
+def squares() -> Dataset:
+    """48 images of a square: factors x, y, brightness."""
+    sizes = (4, 4, 3)
+    images = np.zeros((*sizes, 64, 64, 3), dtype=np.uint8)
+    for x in range(4):
+        for y in range(4):
+            for shade in range(3):
+                images[x, y, shade, 16 * y : 16 * y + 16, 16 * x : 16 * x + 16] = 85 * (shade + 1)
+    return Dataset(
+        name="squares",
+        images=images.reshape(-1, 64, 64, 3),
+        factor_names=("x", "y", "shade"),
+        factor_sizes=sizes,
+        scored_factors=(0, 1, 2),
+        image_of_state=None,
+        white=255,
+        paint=None,
+        path=None,
+    )
+
+
+class Trial:
+    """A way to train on the squares as the command line would, in this process."""
+
+    def __init__(self, dataset: Dataset, root: Path) -> None:
+        self.dataset = dataset
+        self.root = root
+        self.interruption = Interruption()
+        self.display = LineDisplay()
+
+    def folder(self, name: str = "run") -> RunFolder:
+        return RunFolder(self.root / name)
+
+    def __call__(
+        self,
+        *bindings: str,
+        method: str = "beta_tcvae",
+        preset: str = "challenge",
+        name: str = "run",
+    ) -> Record:
+        configure(method, preset, [*SMALL, "trainer.budget = '1h'", *bindings])
+        request = Request(
+            name=name,
+            method=method,
+            preset=preset,
+            dataset=self.dataset,
+            folder=self.folder(name),
+            pretrained=self.root / "pretrained",
+            device=torch.device("cpu"),
+        )
+        seconds = parse_duration(Recipe().budget, "trainer.budget")
+        return train(request, Budget(seconds, time.monotonic()), self.interruption, self.display)
+
+
+@pytest.fixture
+def trial(squares: Dataset, tmp_path: Path) -> Callable[..., Record]:
+    return Trial(squares, tmp_path)
