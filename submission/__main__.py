@@ -1,0 +1,106 @@
+"""`python -m submission`: trains a method inside a budget and exports its representation."""
+
+import time
+
+# The budget is wall clock: it starts before PyTorch is imported, which takes seconds.
+STARTED = time.monotonic()
+
+import argparse  # noqa: E402
+import os  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+from submission import datasets  # noqa: E402
+from submission.budget import Budget, Interruption, parse_duration  # noqa: E402
+from submission.configuration import configure, methods, presets  # noqa: E402
+from submission.environment import Environment, RunFolder  # noqa: E402
+from submission.errors import EXIT_DONE, EXIT_FAILED, UserError, run_command_line  # noqa: E402
+
+# A checkpoint, its temporary twin and the exports of the widest method (FactorVAE), with room.
+_BYTES_NEEDED = 256 * 2**20
+
+_EXAMPLES = """examples:
+  ./run.sh                                            beta-TCVAE on mpi3d_mini, 5 minutes
+  ./run.sh --method factor_vae --budget 20m --name factor_20m
+  ./run.sh --method beta_vae --gin 'beta_vae.beta = 6.0' --gin 'network.latents = 10'
+  ./run.sh --dataset mpi3d_toy --preset challenge     the paper's values, 8 hours
+
+exit codes: 0 done, 2 your mistake (one line says which), 1 anything else
+"""
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The command line's options; what is left out comes from the environment and the preset."""
+    parser = argparse.ArgumentParser(
+        prog="./run.sh",
+        description="Trains a disentangled representation inside a wall-clock budget.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--method", default="beta_tcvae", help=", ".join(methods()))
+    parser.add_argument("--dataset", help=", ".join(datasets.NAMES))
+    parser.add_argument("--budget", help="wall-clock time, such as 5m or 8h (the preset's)")
+    parser.add_argument("--preset", help=", ".join(presets()) + " (quick; challenge on the portal)")
+    parser.add_argument("--seed", type=int, help="the random seed (0)")
+    parser.add_argument("--name", help="the run's name (experiment_name)")
+    parser.add_argument(
+        "--gin",
+        action="append",
+        default=[],
+        metavar="'X.y = z'",
+        help="overrides a setting of gin/; can be given several times",
+    )
+    return parser.parse_args(arguments)
+
+
+def main() -> int:
+    """Trains as the command line and the environment say; returns the exit code."""
+    interruption = Interruption()
+    interruption.install()
+    arguments = parse_arguments()
+    environment = Environment.read()
+    preset = arguments.preset or ("challenge" if environment.is_grading else "quick")
+    name = arguments.name or environment.evaluation_name
+    if not name or name in (".", "..") or "/" in name:
+        raise UserError(f"--name is {name!r}: give a name for a folder, such as beta_vae_1")
+
+    # PyTorch is imported only now, so that a mistyped option is told at once.
+    import torch
+
+    from submission.progress import choose_display
+    from submission.training import Recipe, Request, check_room, train
+
+    bindings = list(arguments.gin)
+    if arguments.budget is not None:
+        bindings.append(f"trainer.budget = {arguments.budget!r}")
+    if arguments.seed is not None:
+        bindings.append(f"trainer.seed = {arguments.seed}")
+    configure(arguments.method, preset, bindings)
+    budget = Budget(parse_duration(Recipe().budget, "--budget"), STARTED)
+    folder = RunFolder(environment.output_path / name)
+    check_room(folder, _BYTES_NEEDED)
+
+    on_gpu = environment.use_cuda and torch.cuda.is_available()
+    display = choose_display(environment.is_grading)
+    dataset = datasets.load(arguments.dataset or environment.dataset_name, environment.data_root)
+    display.note(
+        f"{arguments.method} on {dataset.name} ({len(dataset.images):,} images), "
+        f"preset {preset}, on the {'GPU' if on_gpu else 'CPU'}"
+    )
+    request = Request(
+        name=name,
+        method=arguments.method,
+        preset=preset,
+        dataset=dataset,
+        folder=folder,
+        pretrained=environment.output_path / "pretrained",
+        device=torch.device("cuda" if on_gpu else "cpu"),
+    )
+    record = train(request, budget, interruption, display)
+    where = os.path.relpath(folder.representation, Path.cwd())
+    print(f"{record.status}: {record.message}; the representation is in {where}", flush=True)
+    return EXIT_DONE if record.status in ("finished", "untrained") else EXIT_FAILED
+
+
+if __name__ == "__main__":
+    run_command_line(main)

@@ -1,0 +1,139 @@
+"""The wall-clock budget: how long a run may take, how it is told to stop, and what fits in."""
+
+import re
+import signal
+import time
+from collections.abc import Callable, Sequence
+from types import FrameType
+
+import gin
+
+from submission.errors import UserError
+
+_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
+_DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
+
+
+def parse_duration(text: str, setting: str) -> float:
+    """Seconds in `8h`, `1h30m`, `5m`, `90s` or `90`.
+
+    Args:
+        text: The duration.
+        setting: Its name, for the error.
+
+    Raises:
+        UserError: The text is no duration.
+    """
+    match = _DURATION.fullmatch(text.strip())
+    if not match or not any(match.groups()):
+        raise UserError(f"{setting} is {text!r}: give a duration such as 8h, 1h30m, 5m or 90s")
+    return sum(
+        float(part) * unit
+        for part, unit in zip(match.groups(), _UNITS.values(), strict=True)
+        if part
+    )
+
+
+def format_duration(seconds: float) -> str:
+    """A duration as a person says it: `1h02m`, `4m05s`, `7s`."""
+    whole = round(seconds)
+    hours, minutes = divmod(whole // 60, 60)
+    if hours:
+        return f"{hours}h{minutes:02d}m"
+    return f"{minutes}m{whole % 60:02d}s" if minutes else f"{whole}s"
+
+
+class Budget:
+    """The seconds of a run, counted over all the processes that worked on it.
+
+    A part is held back for the last export and as a safety margin; `left` is what training may
+    still use.
+
+    Args:
+        seconds: The whole budget.
+        started: `time.monotonic()` at the start of this process.
+        spent_before: Seconds that earlier, killed processes spent on the same run.
+    """
+
+    # The portal kills a run that is late, so the margin grows with the budget but never takes
+    # more than a tenth of a short one.
+    MARGIN_SHARE = 0.01
+    MARGIN_SECONDS = 3.0
+
+    def __init__(self, seconds: float, started: float, spent_before: float = 0.0) -> None:
+        self.seconds = seconds
+        self.started = started
+        self.spent_before = spent_before
+        self.export_seconds = 0.0
+
+    @property
+    def spent(self) -> float:
+        """Seconds used so far."""
+        return self.spent_before + time.monotonic() - self.started
+
+    @property
+    def reserve(self) -> float:
+        """Seconds held back: two exports as slow as the slowest seen, and the margin."""
+        margin = max(self.MARGIN_SHARE * self.seconds, min(self.MARGIN_SECONDS, 0.1 * self.seconds))
+        return margin + 2.0 * self.export_seconds
+
+    @property
+    def left(self) -> float:
+        """Seconds that training may still use; negative when it is late."""
+        return self.seconds - self.reserve - self.spent
+
+
+class Interruption:
+    """Turns the first SIGTERM or SIGINT into a wish that the training loop reads.
+
+    The second one of a kind acts as if this class was not there, so that an impatient Ctrl-C
+    still ends the process.
+
+    Attributes:
+        reason: The signal's name, or None.
+    """
+
+    def __init__(self) -> None:
+        self.reason: str | None = None
+
+    def install(self) -> None:
+        """Takes over the two signals of this process."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._note)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.reason = signal.Signals(number).name
+        default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+        signal.signal(number, default)
+
+
+def affordable_steps(seconds_left: float, seconds_per_step: float, most: int) -> int:
+    """Steps that fit into the seconds left, at most `most`, at least 0."""
+    return max(0, min(most, int(seconds_left / seconds_per_step)))
+
+
+@gin.configurable("width", denylist=["measure", "seconds_left"])
+def choose_width(
+    measure: Callable[[float], float],
+    seconds_left: float,
+    candidates: Sequence[float] = (),
+    wanted_steps: int = 3000,
+) -> float | None:
+    """The widest network that still affords the wanted number of steps.
+
+    Args:
+        measure: Seconds a step takes at a given width.
+        seconds_left: Seconds for training.
+        candidates: Widths, widest first; none leaves `network.width` alone.
+        wanted_steps: Steps that the run should have.
+
+    Returns:
+        A width, the narrowest if none affords the steps; None without candidates.
+    """
+    started = time.monotonic()
+    for width in candidates[:-1]:
+        seconds_per_step = measure(width)
+        left = seconds_left - (time.monotonic() - started)
+        if affordable_steps(left, seconds_per_step, wanted_steps) >= wanted_steps:
+            return width
+    return candidates[-1] if candidates else None

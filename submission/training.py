@@ -1,0 +1,593 @@
+"""The training of one run inside its budget: pre-training, training, and the exports."""
+
+import contextlib
+import datetime
+import fcntl
+import shutil
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import gin
+import numpy as np
+import torch
+
+from submission import checkpoint
+from submission.batches import Batches
+from submission.budget import (
+    Budget,
+    Interruption,
+    affordable_steps,
+    choose_width,
+    format_duration,
+    parse_duration,
+)
+from submission.configuration import operative
+from submission.datasets.dataset import Dataset
+from submission.environment import RunFolder
+from submission.errors import UserError
+from submission.export import export
+from submission.files import out_of_room, remove_leftovers
+from submission.history import History, Row
+from submission.learner import Learner, new_model
+from submission.networks import VAE, Discriminator, NetworkShape, Posterior
+from submission.objectives import Objective, kl_to_prior
+from submission.progress import Display, describe_step
+from submission.record import Record, git_revision, versions
+from submission.schedules import capacity
+
+PRETRAINING = "pretraining"
+TRAINING = "training"
+
+# Numbers that keep the random streams of one seed apart.
+_STREAMS = {PRETRAINING: 0, TRAINING: 1, "second batch": 2}
+
+# So many skipped steps in a row can't be chance: the run is broken and ends.
+_MOST_SKIPPED_RUNNING = 100
+_IMAGES_FOR_KL = 1024
+_MEASURED_STEPS = 3
+
+
+@gin.configurable("trainer")
+@dataclass(frozen=True)
+class Recipe:
+    """What the paper calls the experiment's settings; `gin/` holds their values.
+
+    Attributes:
+        objective: The method's loss, from `submission.objectives`.
+        budget: Wall-clock time, such as `8h`; export and a margin are part of it.
+        max_steps: Steps after which training ends even if time is left.
+        batch_size: Images a step.
+        learning_rate: Adam's, at the start.
+        adam_betas: Adam's.
+        seed: Seeds weights, noise and the order of the images.
+        discriminator: FactorVAE's classifier, made from the number of latents.
+        discriminator_learning_rate: Its Adam's.
+        discriminator_adam_betas: Its Adam's.
+        checkpoint_every: Time between two checkpoints, each with an export.
+        log_every: Steps between two rows of the history.
+    """
+
+    objective: Objective = gin.REQUIRED
+    budget: str = "8h"
+    max_steps: int = 100_000
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    adam_betas: tuple[float, float] = (0.9, 0.999)
+    seed: int = 0
+    discriminator: Callable[[int], Discriminator] | None = None
+    discriminator_learning_rate: float = 1e-4
+    discriminator_adam_betas: tuple[float, float] = (0.5, 0.9)
+    checkpoint_every: str = "5m"
+    log_every: int = 50
+
+
+@gin.configurable("pretraining")
+@dataclass(frozen=True)
+class Pretraining:
+    """The paper's pre-training (Section 2.1), whose weights all methods start from.
+
+    Attributes:
+        objective: The conventional VAE's loss.
+        steps: Steps; 0 switches it off.
+        share: The largest share of the budget that it may use.
+    """
+
+    objective: Objective = gin.REQUIRED
+    steps: int = 0
+    share: float = 0.2
+
+
+@dataclass(frozen=True)
+class Request:
+    """What one run is about.
+
+    Attributes:
+        name: The run's name.
+        method: The method's name.
+        preset: The preset's name.
+        dataset: The images.
+        folder: Where the run is written.
+        pretrained: The folder of the shared, pre-trained weights.
+        device: Where training happens.
+    """
+
+    name: str
+    method: str
+    preset: str
+    dataset: Dataset
+    folder: RunFolder
+    pretrained: Path
+    device: torch.device
+
+
+def train(request: Request, budget: Budget, interruption: Interruption, display: Display) -> Record:
+    """Trains and exports, or goes on with a run of the same settings that was killed.
+
+    Whatever ends the training, the representation in the run folder is valid; `Record.status`
+    says what it is worth.
+
+    Args:
+        request: What to train.
+        budget: The time that may be used.
+        interruption: Tells of signals.
+        display: Shows the progress.
+
+    Returns:
+        The record, which also stands in `training/run.json`.
+
+    Raises:
+        UserError: The folder can't be written, no room is left, or another process is at it.
+    """
+    recipe, pretraining = Recipe(), Pretraining()
+    with _exclusive(request.folder):
+        run = _Run(request, recipe, pretraining, budget, interruption, display)
+        try:
+            run.prepare()
+            if run.record.status == "running":
+                run.pretrain()
+                run.train()
+                run.finish()
+        except UserError:
+            raise
+        except Exception as error:
+            run.fail(error)
+            raise
+        finally:
+            run.close()
+    return run.record
+
+
+@contextlib.contextmanager
+def _exclusive(folder: RunFolder) -> Iterator[None]:
+    """Holds the run's folder for this process."""
+    lock = folder.path.parent / f".{folder.path.name}.lock"
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with lock.open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UserError(
+                    f"{folder.path} is in use by another run: choose another --name"
+                ) from None
+            yield
+    except (PermissionError, NotADirectoryError, FileExistsError) as error:
+        raise UserError(
+            f"{folder.path} can't be written ({error.strerror}): set AICROWD_OUTPUT_PATH"
+        ) from error
+
+
+class _Run:
+    """One run's state between its phases."""
+
+    def __init__(
+        self,
+        request: Request,
+        recipe: Recipe,
+        pretraining: Pretraining,
+        budget: Budget,
+        interruption: Interruption,
+        display: Display,
+    ) -> None:
+        self.request = request
+        self.recipe = recipe
+        self.pretraining = pretraining
+        self.budget = budget
+        self.interruption = interruption
+        self.display = display
+        self.folder = request.folder
+        self.phase = PRETRAINING
+        self.checkpoint_every = parse_duration(recipe.checkpoint_every, "trainer.checkpoint_every")
+        self.last_checkpoint = time.monotonic()
+        self.checkpoint_seconds = 0.0
+        self.seconds_per_step = 0.0
+        self.measured: dict[float, float] = {}
+        self.identity = checkpoint.identity(
+            method=request.method,
+            dataset=request.dataset.fingerprint(),
+            settings={k: v for k, v in _all_settings().items() if k != "trainer.budget"},
+        )
+        self.history: History | None = None
+
+    # --- set-up -----------------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """Resumes a killed run, or plans a new one and exports it untrained."""
+        state = self._unfinished()
+        if state is None and self.folder.training.exists():
+            self._set_aside()
+        self.folder.training.mkdir(parents=True, exist_ok=True)
+        for leftovers in (self.folder.training, self.folder.representation):
+            remove_leftovers(leftovers)
+        tensorboard = self.folder.training / "tensorboard"
+        self.history = History(self.folder.history, tensorboard, state["rows"] if state else None)
+        if state is None:
+            self._start()
+        else:
+            self._resume(state)
+
+    def _unfinished(self) -> dict | None:
+        """The checkpoint of a run with these very settings, if one was killed."""
+        if not self.folder.checkpoint.exists():
+            return None
+        state = checkpoint.load(self.folder.checkpoint, self.request.device)
+        return state if state["identity"] == self.identity else None
+
+    def _set_aside(self) -> None:
+        """Moves an earlier run of this name out of the way: nothing that took hours is lost."""
+        number = 1
+        while (other := self.folder.path.with_name(f"{self.folder.path.name}.{number}")).exists():
+            number += 1
+        self.folder.path.rename(other)
+        self.display.note(f"an earlier run of this name was kept as {other}")
+
+    def _start(self) -> None:
+        seed, device = self.recipe.seed, self.request.device
+        channels = self.request.dataset.observation_shape[2]
+        shape = NetworkShape(channels)
+        self.record = self._new_record(shape)
+        self.learner = self._new_learner(new_model(shape, seed, device), PRETRAINING)
+        self._export()
+        if self.budget.left <= 0:
+            self._end(
+                "untrained",
+                f"a budget of {format_duration(self.budget.seconds)} is too short to train: "
+                "the representation is untrained",
+            )
+            return
+        width = choose_width(self._measure, self.budget.left)
+        if width is not None:
+            with gin.unlock_config():
+                gin.bind_parameter("network.width", width)
+            shape = NetworkShape(channels)
+            self.record = self._new_record(shape)
+            self.learner = self._new_learner(new_model(shape, seed, device), PRETRAINING)
+            self._export()
+        self.seconds_per_step = self._measure(shape.width)
+        affordable = affordable_steps(self.budget.left, self.seconds_per_step, 10**9)
+        self.display.note(
+            f"{shape.width:g} x the paper's network width: a step takes "
+            f"{self.seconds_per_step:.3f} s, the budget affords about {affordable} steps"
+        )
+        share = self.pretraining.share * self.budget.seconds - self.budget.spent
+        self.record.pretraining_steps = affordable_steps(
+            min(share, self.budget.left), self.seconds_per_step, self.pretraining.steps
+        )
+        if self.pretraining.steps and not self.record.pretraining_steps:
+            self._warn("the budget is too short for pre-training")
+
+    def _resume(self, state: dict) -> None:
+        record = state["record"]
+        self.record = Record(**record)
+        with gin.unlock_config():
+            gin.bind_parameter("network.width", self.record.width)
+        shape = NetworkShape(self.request.dataset.observation_shape[2])
+        self.phase = state["phase"]
+        self.seconds_per_step = state["seconds_per_step"]
+        model = new_model(shape, self.recipe.seed, self.request.device)
+        self.learner = self._new_learner(model, self.phase)
+        self.learner.load_state_dict(state["learner"])
+        self.budget.spent_before = self.record.seconds_spent
+        self.budget.export_seconds = state["export_seconds"]
+        self.display.note(
+            f"resuming {self.phase} at step {self.learner.step_count}, "
+            f"{format_duration(max(0.0, self.budget.left))} left"
+        )
+
+    def _new_record(self, shape: NetworkShape) -> Record:
+        return Record(
+            name=self.request.name,
+            method=self.request.method,
+            dataset=self.request.dataset.name,
+            dataset_fingerprint=self.request.dataset.fingerprint(),
+            preset=self.request.preset,
+            seed=self.recipe.seed,
+            budget_seconds=self.budget.seconds,
+            started=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            image_shape=[int(n) for n in self.request.dataset.observation_shape],
+            latents=shape.latents,
+            width=shape.width,
+            device=str(self.request.device),
+            threads=torch.get_num_threads(),
+            gin_config=gin.config_str(),
+            git_revision=git_revision(),
+            versions=versions(),
+        )
+
+    def _new_learner(self, model: VAE, phase: str) -> Learner:
+        """A learner with fresh optimisers; only training has a discriminator."""
+        recipe = self.recipe
+        discriminator = None
+        if phase == TRAINING and recipe.discriminator is not None:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(recipe.seed)
+                discriminator = recipe.discriminator(model.shape.latents).to(self.request.device)
+        return Learner(
+            model,
+            seed=2 * recipe.seed + (phase == TRAINING),
+            learning_rate=recipe.learning_rate,
+            adam_betas=recipe.adam_betas,
+            discriminator=discriminator,
+            discriminator_learning_rate=recipe.discriminator_learning_rate,
+            discriminator_adam_betas=recipe.discriminator_adam_betas,
+        )
+
+    def _batches(self, stream: str) -> Batches:
+        recipe, request = self.recipe, self.request
+        number = _STREAMS[stream]
+        return Batches(request.dataset, recipe.batch_size, recipe.seed, number, request.device)
+
+    def _measure(self, width: float) -> float:
+        """Seconds of one step of the method at a width, on networks that are thrown away."""
+        if width in self.measured:
+            return self.measured[width]
+        channels = self.request.dataset.observation_shape[2]
+        model = new_model(NetworkShape(channels, width=width), 0, self.request.device)
+        learner = self._new_learner(model, TRAINING)
+        batches = self._batches(TRAINING)
+        seconds = []
+        for step in range(_MEASURED_STEPS + 1):
+            started = time.perf_counter()
+            images = batches(step)
+            terms = learner.step(self.recipe.objective, images, 0.0, lambda: batches(0))
+            terms["loss"].item()
+            seconds.append(time.perf_counter() - started)
+        # The first step also allocates and chooses kernels.
+        self.measured[width] = float(np.median(seconds[1:]))
+        return self.measured[width]
+
+    # --- phases -----------------------------------------------------------------------------
+
+    def pretrain(self) -> None:
+        """The VAE's pre-training, or its cached weights."""
+        if self.phase != PRETRAINING:
+            return
+        planned = self.record.pretraining_steps
+        path = self.request.pretrained / f"{self._pretraining_identity()}.pt"
+        if planned and self.learner.step_count == 0 and path.exists():
+            weights = checkpoint.load(path, self.request.device)
+            self.learner.model.load_state_dict(weights["model"])
+            self.record.pretraining_steps = weights["steps"]
+            self.record.pretraining_cached = True
+            self.display.note(f"pre-trained weights of {weights['steps']} steps read from {path}")
+        elif planned:
+            for_training = (1.0 - self.pretraining.share) * self.budget.seconds
+            keep_seconds = for_training - self.budget.reserve
+            self._loop(self.pretraining.objective, planned, keep_seconds)
+            if self.interruption.reason is not None:
+                return
+            steps = self.learner.step_count
+            self.record.pretraining_steps = steps
+            weights = {"model": self.learner.model.state_dict(), "steps": steps}
+            self._spare_disk(lambda: checkpoint.save(path, weights))
+        if self.interruption.reason is None:
+            self._begin_training()
+
+    def _pretraining_identity(self) -> str:
+        settings = operative(("network", "pretraining", "plateau"))
+        return checkpoint.identity(
+            dataset=self.request.dataset.fingerprint(),
+            shape=self.learner.model.shape,
+            settings=settings,
+            batch_size=self.recipe.batch_size,
+            learning_rate=self.recipe.learning_rate,
+            adam_betas=self.recipe.adam_betas,
+            seed=self.recipe.seed,
+            budget=self.budget.seconds,
+        )
+
+    def _begin_training(self) -> None:
+        skipped = self.learner.skipped
+        self.phase = TRAINING
+        self.learner = self._new_learner(self.learner.model, TRAINING)
+        self.learner.skipped += skipped
+        self.record.planned_steps = affordable_steps(
+            self.budget.left, self.seconds_per_step, self.recipe.max_steps
+        )
+        planned = self.record.planned_steps
+        if capacity(planned, planned) < capacity(10**12, planned):
+            self._warn(
+                f"the budget affords about {planned} steps: "
+                "the capacity C won't reach its final value"
+            )
+
+    def train(self) -> None:
+        """The method's own training."""
+        if self.phase == TRAINING:
+            self._loop(self.recipe.objective, self.recipe.max_steps, 0.0)
+
+    def _loop(self, objective: Objective, steps: int, keep_seconds: float) -> None:
+        """Steps until the given number, the budget (less `keep_seconds`) or a signal ends it."""
+        learner, recipe = self.learner, self.recipe
+        batches = self._batches(self.phase)
+        second = self._batches("second batch")
+        planned = self.record.planned_steps
+        shown = (learner.step_count, time.monotonic())
+        while learner.step_count < steps and self.interruption.reason is None:
+            if self.budget.left - keep_seconds < self.seconds_per_step:
+                break
+            step = learner.step_count
+            current = capacity(step, planned)
+            terms = learner.step(objective, batches(step), current, lambda: second(step))  # noqa: B023
+            if learner.step_count % batches.steps_per_epoch == 0:
+                learner.end_epoch()
+            if learner.step_count % recipe.log_every == 0 or step == 0:
+                row = {name: float(value) for name, value in terms.items()}
+                row |= {"capacity": current} if self.phase == TRAINING else {}
+                self._log(row, learner.step_count / batches.steps_per_epoch)
+                shown = self._show(row, shown, planned if self.phase == TRAINING else steps)
+                if int(learner.skipped_running) >= _MOST_SKIPPED_RUNNING:
+                    raise FloatingPointError(
+                        f"{_MOST_SKIPPED_RUNNING} steps in a row had a gradient that is not finite"
+                    )
+            # A slow disk must not eat the budget: at most a twentieth of the time goes into it.
+            pause = max(self.checkpoint_every, 20.0 * self.checkpoint_seconds)
+            if time.monotonic() - self.last_checkpoint > pause:
+                self._spare_disk(self._save)
+
+    def _log(self, row: Row, epoch: float) -> None:
+        assert self.history is not None
+        position = {
+            "phase": self.phase,
+            "step": self.learner.step_count,
+            "seconds": self.budget.spent,
+            "epoch": epoch,
+            "learning_rate": self.learner.learning_rate,
+        }
+        self.history.add(position | row)
+
+    def _show(self, row: Row, shown: tuple[int, float], planned: int) -> tuple[int, float]:
+        now = (self.learner.step_count, time.monotonic())
+        speed = (now[0] - shown[0]) / max(1e-9, now[1] - shown[1])
+        if speed and self.learner.step_count > self.recipe.log_every:
+            self.seconds_per_step = 0.5 * self.seconds_per_step + 0.5 / speed
+        details = describe_step(now[0], planned, self.budget.left, speed, row)
+        self.display.update(self.phase, self.budget.spent / self.budget.seconds, details)
+        return now
+
+    # --- ends -------------------------------------------------------------------------------
+
+    def finish(self) -> None:
+        """The last export and record of a run that was not broken."""
+        reason = self.interruption.reason
+        steps = self.learner.step_count if self.phase == TRAINING else 0
+        if reason is not None:
+            self._spare_disk(self._save)
+            self._end("interrupted", f"{reason} ended {self.phase} at step {steps}")
+        elif steps == 0 and not self.record.pretraining_steps:
+            self._end("untrained", "the budget was too short for one step")
+        elif steps >= self.recipe.max_steps:
+            self._end("finished", f"all {steps} steps are done")
+        else:
+            self._end("finished", f"the budget is used up after {steps} steps")
+
+    def fail(self, error: Exception) -> None:
+        """Exports what there is after an exception, which the caller raises again."""
+        if not hasattr(self, "learner"):
+            return
+        traceback.print_exc()
+        self._end("failed", f"{type(error).__name__}: {error}")
+
+    def close(self) -> None:
+        """Ends display and history."""
+        if self.history is not None:
+            self.history.close()
+        self.display.close(self.record.status if hasattr(self, "record") else "failed")
+
+    def _end(self, status: str, message: str) -> None:
+        self.record.status, self.record.message = status, message
+        if status in ("untrained", "failed"):
+            self._warn(message)
+        self._export()
+        if status in ("finished", "untrained"):
+            self.folder.checkpoint.unlink(missing_ok=True)
+
+    def _export(self) -> None:
+        """Representation, decoder, record and history, as of now."""
+        started = time.monotonic()
+        export(self.learner.model, self.folder)
+        self._update_record()
+        self.record.write(self.folder.record)
+        assert self.history is not None
+        self.history.write()
+        self.budget.export_seconds = max(self.budget.export_seconds, time.monotonic() - started)
+
+    def _update_record(self) -> None:
+        record = self.record
+        record.seconds_spent = round(self.budget.spent, 3)
+        record.steps = self.learner.step_count if self.phase == TRAINING else 0
+        record.nonfinite_steps = int(self.learner.skipped)
+        kl, deviation = _latent_statistics(self.learner.model, self.request)
+        record.kl_per_latent, record.posterior_std_per_latent = kl, deviation
+
+    def _save(self) -> None:
+        """A checkpoint, and the representation that belongs to it."""
+        started = time.monotonic()
+        self._export()
+        assert self.history is not None
+        state = {
+            "identity": self.identity,
+            "phase": self.phase,
+            "seconds_per_step": self.seconds_per_step,
+            "export_seconds": self.budget.export_seconds,
+            "learner": self.learner.state_dict(),
+            "record": vars(self.record),
+            "rows": self.history.rows,
+        }
+        checkpoint.save(self.folder.checkpoint, state)
+        self.last_checkpoint = time.monotonic()
+        self.checkpoint_seconds = self.last_checkpoint - started
+
+    def _spare_disk(self, write: Callable[[], None]) -> None:
+        """Writes something that training can do without: a full disk then costs a warning."""
+        try:
+            write()
+        except UserError as error:
+            if not out_of_room(error):
+                raise
+            self._warn(f"{error}; training goes on")
+            self.last_checkpoint = time.monotonic()
+
+    def _warn(self, text: str) -> None:
+        if text not in self.record.warnings:
+            self.record.warnings.append(text)
+            self.display.note(f"warning: {text}")
+
+
+def _all_settings() -> dict[str, str]:
+    return operative({selector.split(".")[-1] for (_, selector) in gin.config._CONFIG})
+
+
+@torch.inference_mode()
+def _latent_statistics(model: VAE, request: Request) -> tuple[list[float], list[float]]:
+    """KL in nats and posterior standard deviation of each latent, over a fixed sample."""
+    dataset = request.dataset
+    generator = np.random.RandomState(0)
+    indices = np.sort(generator.randint(len(dataset.images), size=_IMAGES_FOR_KL))
+    kl, deviation = [], []
+    for part in np.array_split(indices, 8):
+        images = torch.from_numpy(dataset.observe(part, generator)).permute(0, 3, 1, 2)
+        posterior = Posterior(*model.encoder(images.to(request.device)))
+        kl.append(kl_to_prior(posterior))
+        deviation.append(torch.exp(0.5 * posterior.log_variance))
+    return torch.cat(kl).mean(0).tolist(), torch.cat(deviation).mean(0).tolist()
+
+
+def check_room(folder: RunFolder, bytes_needed: int) -> None:
+    """Refuses to start a run whose checkpoints won't fit.
+
+    Raises:
+        UserError: Less than `bytes_needed` is free.
+    """
+    existing = folder.path
+    while not existing.exists():
+        existing = existing.parent
+    free = shutil.disk_usage(existing).free
+    if free < bytes_needed:
+        raise UserError(
+            f"no room on the disk for {folder.path}: {free / 2**20:.0f} MiB are free, "
+            f"{bytes_needed / 2**20:.0f} MiB are needed"
+        )

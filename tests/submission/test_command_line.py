@@ -1,0 +1,226 @@
+"""`python -m submission` as a user runs it: a process of its own, its output and exit code."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = ["--gin", "network.width = 0.125", "--gin", "trainer.batch_size = 8"]
+FEW_STEPS = [*SMALL, "--gin", "trainer.max_steps = 20", "--gin", "pretraining.steps = 5"]
+ENDLESS = [*SMALL, "--gin", "trainer.checkpoint_every = '1s'", "--gin", "pretraining.steps = 40"]
+
+
+@pytest.fixture
+def environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("AICROWD_OUTPUT_PATH", str(tmp_path / "shared"))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    for variable in ("AICROWD_IS_GRADING", "AICROWD_EVALUATION_NAME", "AICROWD_DATASET_NAME"):
+        monkeypatch.delenv(variable, raising=False)
+    return tmp_path / "shared" / "experiment_name"
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-W", "ignore", "-m", "submission", *arguments]
+
+
+def run(*arguments: str, **settings) -> subprocess.CompletedProcess:
+    settings = {"cwd": ROOT, "capture_output": True, "text": True, "timeout": 120} | settings
+    return subprocess.run(command(*arguments), check=False, **settings)
+
+
+def assert_users_mistake(result: subprocess.CompletedProcess, *words: str) -> None:
+    assert result.returncode == 2, result.stdout + result.stderr
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+    assert "Traceback" not in result.stderr
+    for word in words:
+        assert word in result.stderr
+
+
+def assert_valid(run_folder: Path) -> None:
+    """A representation is there that works, and no file is half-written."""
+    model = torch.jit.load(str(run_folder / "representation" / "pytorch_model.pt"))
+    assert model(torch.rand(3, 3, 64, 64)).isfinite().all()
+    json.loads((run_folder / "training" / "run.json").read_text())
+
+
+def test_a_run_exports_and_exits_with_0(environment):
+    result = run("--preset", "challenge", *FEW_STEPS)
+    assert result.returncode == 0, result.stderr
+    assert "finished: all 20 steps are done" in result.stdout
+    assert_valid(environment)
+
+
+def test_the_name_is_the_folder(environment):
+    result = run("--preset", "challenge", "--name", "mine", "--method", "vae", *FEW_STEPS)
+    assert result.returncode == 0, result.stderr
+    assert_valid(environment.parent / "mine")
+
+
+def test_a_budget_too_short_to_train_is_a_warning(environment):
+    result = run("--budget", "1s")
+    assert result.returncode == 0, result.stderr
+    assert "warning: a budget of 1s is too short" in result.stdout
+    assert_valid(environment)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--method", "beta_vea"], ["beta_vea", "did you mean beta_vae?"]),
+        (["--preset", "papr"], ["did you mean paper?"]),
+        (["--gin", "beta_tcvae.bta = 3"], ["did you mean beta_tcvae.beta?"]),
+        (["--budget", "5 minutes"], ["5 minutes", "5m"]),
+        (["--dataset", "mpi3d_mni"], ["mpi3d_mni", "mpi3d_mini"]),
+        (["--name", "../elsewhere"], ["--name"]),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(environment, arguments, words):
+    assert_users_mistake(run(*arguments), *words)
+    assert not environment.exists()
+
+
+def test_a_missing_data_set_is_one_line(environment, tmp_path, monkeypatch):
+    monkeypatch.setenv("DISENTANGLEMENT_LIB_DATA", str(tmp_path / "nowhere"))
+    assert_users_mistake(run("--dataset", "mpi3d_toy"), "mpi3d_toy", "download mpi3d_toy")
+    assert not environment.exists()
+
+
+def test_a_truncated_data_set_is_one_line(environment, tmp_path, monkeypatch):
+    path = tmp_path / "data" / "mpi3d_toy" / "mpi3d_toy.npz"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"PK\x03\x04 and then nothing")
+    monkeypatch.setenv("DISENTANGLEMENT_LIB_DATA", str(tmp_path / "data"))
+    assert_users_mistake(run("--dataset", "mpi3d_toy"), "mpi3d_toy.npz")
+
+
+def test_an_output_folder_that_is_a_file_is_one_line(environment, tmp_path):
+    (tmp_path / "shared").write_text("in the way")
+    assert_users_mistake(run(*FEW_STEPS), "shared")
+
+
+def test_the_portal_gets_its_progress_events(environment, monkeypatch):
+    monkeypatch.setenv("AICROWD_IS_GRADING", "1")
+    result = run(*FEW_STEPS)
+    assert result.returncode == 0, result.stderr
+    events = [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
+    names = [
+        event["payload"]["event_type"].removeprefix("disentanglement_challenge:")
+        for event in events
+    ]
+    assert names[0] == "execution_started"
+    assert names[-1] == "submit"
+    assert [e for e in events if e["message"] == "register_progress"][-1]["payload"][
+        "training_progress"
+    ] == 1.0
+
+
+def test_an_event_server_that_is_not_there_costs_nothing(environment, monkeypatch):
+    monkeypatch.setenv("AICROWD_IS_GRADING", "1")
+    monkeypatch.setenv("AICROWD_REDIS_HOST", "127.0.0.1")
+    monkeypatch.setenv("AICROWD_REDIS_PORT", "9")
+    result = run(*FEW_STEPS)
+    assert result.returncode == 0, result.stderr
+    assert "can't be reached" in result.stdout
+
+
+def interrupt(number: signal.Signals, seconds: float) -> subprocess.Popen:
+    """Starts an endless run, sends it a signal after some seconds, and waits for its end."""
+    process = subprocess.Popen(
+        command("--preset", "challenge", *ENDLESS),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    time.sleep(seconds)
+    process.send_signal(number)
+    process.output = process.communicate(timeout=60)[0]
+    return process
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_run_with_a_valid_representation_and_exit_code_1(environment, number):
+    process = interrupt(number, 8.0)
+    assert process.returncode == 1, process.output
+    assert f"interrupted: {number.name} ended" in process.output
+    assert "Traceback" not in process.output
+    assert_valid(environment)
+    assert (
+        json.loads((environment / "training" / "run.json").read_text())["status"] == "interrupted"
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_20_signals_at_random_moments_never_leave_a_half_written_file(environment, number):
+    """Each process goes on where the one before was stopped; the moments are seeded."""
+    moments = random.Random(number.value)
+    for _ in range(20):
+        process = interrupt(number, moments.uniform(0.1, 9.0))
+        if number == signal.SIGTERM:
+            assert process.returncode == 1, process.output
+            assert_valid(environment)
+        elif environment.exists() and (environment / "training" / "run.json").exists():
+            assert process.returncode == -signal.SIGKILL
+            assert_valid(environment)
+            checkpoint = environment / "training" / "checkpoint.pt"
+            if checkpoint.exists():
+                torch.load(checkpoint, weights_only=True)
+    result = run("--preset", "challenge", *ENDLESS, "--budget", "40s", timeout=120)
+    assert result.returncode == 0, result.stderr
+    assert "resuming" in result.stdout
+    leftovers = [path for path in environment.rglob(".incomplete-*")]
+    assert leftovers == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small tmpfs needs root")
+def test_a_full_disk_is_one_line(environment, monkeypatch, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(disk)], check=True)
+    try:
+        monkeypatch.setenv("AICROWD_OUTPUT_PATH", str(disk))
+        assert_users_mistake(run("--budget", "30s"), "no room on the disk", str(disk))
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small tmpfs needs root")
+def test_a_disk_that_fills_up_during_training_costs_a_warning(environment, monkeypatch, tmp_path):
+    """Checkpoints are dropped, training goes on, and the last good representation stays whole."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300m", "tmpfs", str(disk)], check=True)
+    monkeypatch.setenv("AICROWD_OUTPUT_PATH", str(disk))
+    process = subprocess.Popen(
+        command("--preset", "challenge", *ENDLESS, "--budget", "20s"),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        checkpoint = disk / "experiment_name" / "training" / "checkpoint.pt"
+        while process.poll() is None and not checkpoint.exists():
+            time.sleep(0.05)
+        fill = ["dd", "if=/dev/zero", f"of={disk / 'hog'}", "bs=4k"]
+        subprocess.run(fill, check=False, stderr=subprocess.DEVNULL)
+        output, _ = process.communicate(timeout=60)
+        assert "training goes on" in output
+        assert process.returncode == 2, output
+        assert "no room on the disk" in output.splitlines()[-1]
+        assert_valid(disk / "experiment_name")
+    finally:
+        process.kill()
+        process.wait()
+        subprocess.run(["umount", str(disk)], check=True)

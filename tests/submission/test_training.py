@@ -1,0 +1,203 @@
+"""The trainer on a small data set: real networks, real files, real exceptions."""
+
+import csv
+import json
+import math
+
+import gin
+import pytest
+import torch
+
+from submission import objectives
+from submission.errors import UserError
+from submission.training import TRAINING
+
+STEPS = ["trainer.max_steps = 30", "pretraining.steps = 10"]
+
+
+def model_bytes(folder) -> dict[str, torch.Tensor]:
+    return {n: t.clone() for n, t in torch.jit.load(str(folder.model)).state_dict().items()}
+
+
+def assert_same_model(first, second):
+    first, second = model_bytes(first), model_bytes(second)
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@gin.configurable
+def fails_at_step(forward, step=20, kind="exception"):
+    """The VAE's objective, until it breaks at a given step of its own counting."""
+    fails_at_step.calls += 1
+    if fails_at_step.calls > step:
+        if kind == "exception":
+            raise RuntimeError("the objective broke")
+        return forward.reconstruction * float("nan"), {}
+    return objectives.vae(forward)
+
+
+@gin.configurable
+def interrupts_at_step(forward, step=20):
+    """The VAE's objective, which wishes for an end at a given step, as a signal does."""
+    interrupts_at_step.calls += 1
+    if interrupts_at_step.calls == step:
+        interrupts_at_step.interruption.reason = "SIGTERM"
+    return objectives.vae(forward)
+
+
+def test_a_run_leaves_everything_that_the_report_reads(trial):
+    record = trial(*STEPS)
+    folder = trial.folder()
+    assert record.status == "finished"
+    assert (record.steps, record.pretraining_steps) == (30, 10)
+    assert json.loads(folder.record.read_text())["status"] == "finished"
+    assert len(record.kl_per_latent) == len(record.posterior_std_per_latent) == 20
+    rows = list(csv.DictReader(folder.history.open()))
+    assert {row["phase"] for row in rows} == {"pretraining", "training"}
+    assert rows[-1]["step"] == "30"
+    assert math.isfinite(float(rows[-1]["total_correlation"]))
+    assert torch.jit.load(str(folder.model))(torch.rand(2, 3, 64, 64)).shape == (2, 20)
+
+
+@pytest.mark.parametrize(
+    "method", ["beta_vae", "beta_tcvae", "factor_vae", "dip_vae_i", "dip_vae_ii", "info_vae", "vae"]
+)
+def test_every_method_lowers_its_reconstruction_loss(trial, method):
+    settings = ["trainer.max_steps = 60", "pretraining.steps = 0", "discriminator.units = 16"]
+    trial(*settings, method=method)
+    rows = list(csv.DictReader(trial.folder().history.open()))
+    assert float(rows[-1]["reconstruction"]) < 0.7 * float(rows[0]["reconstruction"])
+
+
+def test_equal_seeds_give_equal_models_and_other_seeds_others(trial):
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        trial(*STEPS, f"trainer.seed = {seed}", "pretraining.steps = 0", name=name)
+    assert_same_model(trial.folder("a"), trial.folder("b"))
+    with pytest.raises(AssertionError):
+        assert_same_model(trial.folder("a"), trial.folder("c"))
+
+
+@pytest.mark.parametrize("at_step", [4, 25])
+def test_an_interrupted_run_resumes_to_the_bit_identical_model(trial, at_step):
+    """At step 4 pre-training is interrupted, at step 25 training."""
+    settings = [
+        *STEPS,
+        "trainer.objective = @interrupts_at_step",
+        "pretraining.objective = @interrupts_at_step",
+    ]
+    interrupts_at_step.interruption = trial.interruption
+    measured = 4
+    settings.append(f"interrupts_at_step.step = {at_step + measured}")
+    interrupts_at_step.calls = 10**6
+    trial(*settings, name="whole")
+    for cached in (trial.root / "pretrained").iterdir():
+        cached.unlink()
+
+    interrupts_at_step.calls = 0
+    record = trial(*settings, name="killed")
+    assert record.status == "interrupted"
+    assert trial.folder("killed").checkpoint.exists()
+    trial.interruption.reason = None
+    record = trial(*settings, name="killed")
+    assert record.status == "finished"
+    assert record.steps == 30
+    assert_same_model(trial.folder("whole"), trial.folder("killed"))
+    histories = [
+        [row["loss"] for row in csv.DictReader(trial.folder(name).history.open())]
+        for name in ("whole", "killed")
+    ]
+    assert histories[0] == histories[1]
+
+
+def test_pretrained_weights_are_shared_by_the_methods(trial):
+    first = trial(*STEPS, method="beta_vae", name="a")
+    second = trial(*STEPS, method="dip_vae_i", name="b")
+    assert (first.pretraining_cached, second.pretraining_cached) == (False, True)
+    assert second.pretraining_steps == 10
+
+
+def test_other_pretraining_settings_have_their_own_weights(trial):
+    trial(*STEPS, name="a")
+    assert not trial(*STEPS, "network.latents = 5", name="b").pretraining_cached
+
+
+def test_cached_and_fresh_pretraining_lead_to_the_same_model(trial):
+    trial(*STEPS, name="fresh")
+    trial(*STEPS, name="cached")
+    assert_same_model(trial.folder("fresh"), trial.folder("cached"))
+
+
+def test_an_exception_exports_what_was_learnt_and_is_raised(trial):
+    fails_at_step.calls = 0
+    with pytest.raises(RuntimeError, match="the objective broke"):
+        trial(*STEPS, "pretraining.steps = 0", "trainer.objective = @fails_at_step")
+    record = json.loads(trial.folder().record.read_text())
+    assert record["status"] == "failed"
+    assert "the objective broke" in record["message"]
+    assert record["steps"] == 20 - 4
+    assert torch.jit.load(str(trial.folder().model))(torch.rand(1, 3, 64, 64)).isfinite().all()
+
+
+def test_a_loss_that_stays_non_finite_ends_the_run_with_the_last_good_model(trial):
+    fails_at_step.calls = 0
+    settings = ["trainer.max_steps = 1000", "pretraining.steps = 0"]
+    broken = ["trainer.objective = @fails_at_step", "fails_at_step.kind = 'nan'"]
+    with pytest.raises(FloatingPointError, match="100 steps in a row"):
+        trial(*settings, *broken)
+    record = json.loads(trial.folder().record.read_text())
+    assert record["status"] == "failed"
+    assert record["nonfinite_steps"] >= 100
+    assert torch.jit.load(str(trial.folder().model))(torch.rand(1, 3, 64, 64)).isfinite().all()
+
+
+def test_a_budget_too_short_for_one_step_exports_an_untrained_model_with_a_warning(trial):
+    record = trial("trainer.budget = '0s'")
+    assert record.status == "untrained"
+    assert "untrained" in record.warnings[0]
+    assert torch.jit.load(str(trial.folder().model))(torch.rand(1, 3, 64, 64)).shape == (1, 20)
+
+
+def test_training_ends_inside_its_budget(trial):
+    record = trial("trainer.budget = '6s'", "pretraining.steps = 5")
+    assert record.status == "finished"
+    assert record.steps > 0
+    assert record.seconds_spent <= 6.0
+
+
+def test_a_plan_too_short_for_the_capacity_is_told(trial):
+    record = trial(*STEPS)
+    assert any("capacity" in warning for warning in record.warnings)
+
+
+def test_the_quick_preset_shortens_the_capacity_schedule_to_the_plan(trial):
+    settings = [*STEPS, "trainer.max_steps = 40", "width.candidates = ()"]
+    record = trial(*settings, preset="quick")
+    assert record.warnings == []
+    rows = [r for r in csv.DictReader(trial.folder().history.open()) if r["phase"] == TRAINING]
+    assert float(rows[-1]["capacity"]) == 25.0
+
+
+def test_the_quick_preset_chooses_the_width_by_measuring(trial):
+    settings = [
+        "trainer.budget = '8s'",
+        "width.candidates = (0.5, 0.125)",
+        "width.wanted_steps = 100000",
+    ]
+    assert trial(*settings, preset="quick").width == 0.125
+
+
+def test_a_finished_run_of_the_same_name_is_kept(trial):
+    trial(*STEPS, method="beta_vae")
+    trial(*STEPS, method="dip_vae_i")
+    kept = json.loads((trial.root / "run.1" / "training" / "run.json").read_text())
+    assert kept["method"] == "beta_vae"
+    assert json.loads(trial.folder().record.read_text())["method"] == "dip_vae_i"
+
+
+def test_two_processes_cannot_share_a_run_folder(trial):
+    import fcntl
+
+    with (trial.root / ".run.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(UserError, match="in use"):
+            trial(*STEPS)
