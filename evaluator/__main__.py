@@ -5,13 +5,11 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-import numpy as np
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -22,7 +20,7 @@ from submission.errors import UserError, run_command_line
 
 _EXAMPLES = """\
 examples:
-  # score what ./run.sh has trained, on the data set and with the preset it was trained with
+  # score what ./run.sh has trained, on the data set it was trained with
   python -m evaluator scratch/shared/experiment_name/representation
 
   # score somebody's submission as the challenge did
@@ -31,6 +29,9 @@ examples:
   # two of the metrics, one of them on fewer samples, with another seed
   python -m evaluator their/representation --dataset mpi3d_toy --metrics mig dci \\
       --gin 'dci.num_train = 1000' --seed 1 --output scratch/theirs
+
+  # by disentanglement_lib's own functions, for comparison: some 20 minutes
+  python -m evaluator their/representation --dataset mpi3d_toy --engine reference
 """
 
 
@@ -45,9 +46,6 @@ def main() -> None:
     metrics.check_bindings(arguments.gin, chosen)
     representations.find(arguments.representation, arguments.allow_pickle)
     run = _run_record(arguments.representation)
-    preset = arguments.preset or run.get("preset") or "challenge"
-    if preset not in metrics.PRESETS:
-        raise UserError(f"unknown preset {preset!r}: choose from {', '.join(metrics.PRESETS)}")
     name = arguments.dataset or run.get("dataset")
     if name is None:
         raise UserError(
@@ -60,6 +58,7 @@ def main() -> None:
     # Threads that spin while they wait make a batch 3 to 10 times slower once another process
     # wants the cores. OpenMP reads this when PyTorch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from evaluator import engines
     from submission import datasets
 
     # Paths and warnings may hold square brackets, which are markup to rich.
@@ -71,39 +70,39 @@ def main() -> None:
     )
     console.print(
         f"{representation.path}: {representation.latents} latents, on {len(dataset.images)} images "
-        f"of {name}, preset {preset}, seed {arguments.seed}",
+        f"of {name}, preset {arguments.preset}, seed {arguments.seed}",
         soft_wrap=True,
     )
-    if not representation.repeatable:
-        console.print(
-            "warning: the same images gave other codes the second time (a sampled posterior, or "
-            "dropout left on)",
-            soft_wrap=True,
-        )
-
-    compute = metrics.ENGINES[arguments.engine]
     results = []
-    for metric in chosen:
-        values = metrics.settings(metric, preset, arguments.gin)
-        sizes = ", ".join(f"{setting.split('.')[1]} {value}" for setting, value in values.items())
-        console.print(f"{metric.name}: {sizes}", soft_wrap=True)
-        with _status(console, representation, metric.name) as watched:
-            result = compute(metric, ground_truth, watched, arguments.seed, preset, arguments.gin)
-        console.print(f"{metric.name}: {result.score:.4f} in {result.seconds:.1f} s")
-        for warning, count in result.warnings.items():
-            console.print(f"warning: {metric.name}: {warning} ({count} times)", soft_wrap=True)
-        scores.write_evaluation(output, result, dataset, arguments.seed)
-        results.append(result)
+    with _watched(console, representation) as (watched, begin):
+        begin("engine")
+        engine, score, warnings = engines.prepare(arguments.engine, ground_truth, watched)
+        for warning in warnings:
+            console.print(f"warning: {warning}", soft_wrap=True)
+        for metric in chosen:
+            values = metrics.settings(metric, arguments.preset, arguments.gin)
+            sizes = ", ".join(f"{name.split('.')[1]} {value}" for name, value in values.items())
+            console.print(f"{metric.name}: {sizes}", soft_wrap=True)
+            begin(metric.name)
+            result = score(metric, arguments.seed, arguments.preset, arguments.gin)
+            console.print(f"{metric.name}: {result.score:.4f} in {result.seconds:.1f} s")
+            for warning, count in result.warnings.items():
+                console.print(f"warning: {metric.name}: {warning} ({count} times)", soft_wrap=True)
+            scores.write_evaluation(output, result, dataset, arguments.seed)
+            results.append(result)
     path = scores.write_scores(
         output,
         results,
         dataset,
         representation,
         seed=arguments.seed,
-        engine=arguments.engine,
-        preset=preset,
+        engine=engine,
+        preset=arguments.preset,
+        warnings=warnings,
     )
-    console.print(scores.table(results, f"{name}, preset {preset}, seed {arguments.seed}"))
+    console.print(
+        scores.table(results, f"{name}, preset {arguments.preset}, seed {arguments.seed}")
+    )
     console.print(f"scores: {path}", soft_wrap=True)
     if not arguments.no_report:
         from evaluator.report import write_report
@@ -147,15 +146,17 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         "--engine",
-        choices=tuple(metrics.ENGINES),
-        default="reference",
-        help="reference: disentanglement_lib's own functions",
+        choices=metrics.ENGINES,
+        default="fast",
+        help="fast: each image is encoded once, and the same scores are computed in seconds "
+        "(default); reference: disentanglement_lib's own functions",
     )
     parser.add_argument(
         "--preset",
         choices=metrics.PRESETS,
-        help="sample sizes: quick, for minutes, or the challenge's, which are the paper's too "
-        "(default: what ../training/run.json says, else challenge)",
+        default="challenge",
+        help="sample sizes: the challenge's, which are the paper's too (default), or quick, "
+        "smaller ones, for --engine reference",
     )
     parser.add_argument(
         "--gin",
@@ -195,39 +196,44 @@ def _run_record(representation: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        raise UserError(
-            f"{path} can't be read ({error}): mend it or pass --dataset and --preset"
-        ) from error
+        raise UserError(f"{path} can't be read ({error}): mend it or pass --dataset") from error
     if not isinstance(record, dict):
-        raise UserError(f"{path} holds no JSON object: mend it or pass --dataset and --preset")
+        raise UserError(f"{path} holds no JSON object: mend it or pass --dataset")
     return record
 
 
 @contextmanager
-def _status(
-    console: Console, representation: Representation, name: str
-) -> Iterator[Representation]:
-    """Shows how long a metric has run and how much it has encoded: a live line, or one a minute."""
+def _watched(
+    console: Console, representation: Representation
+) -> Iterator[tuple[Representation, Callable[[str], None]]]:
+    """Shows how long each metric has run and what it has encoded: a live line, or one a minute.
+
+    Yields:
+        The representation, watched, and a function to call with the name of what begins.
+    """
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     live = console.is_terminal
     period = 0.2 if live else 60.0
     with Progress(*columns, console=console, transient=True, disable=not live) as progress:
-        task = progress.add_task(name)
-        encoded, shown = 0, time.monotonic()
+        task = progress.add_task("")
+        name, encoded, shown = "", 0, time.monotonic()
 
-        def encode(images: np.ndarray) -> np.ndarray:
+        def begin(what: str) -> None:
+            nonlocal name, encoded, shown
+            name, encoded, shown = what, 0, time.monotonic()
+            progress.reset(task, description=what)
+
+        def count(images: int) -> None:
             nonlocal encoded, shown
-            codes = representation.encode(images)
-            encoded += len(images)
+            encoded += images
             if time.monotonic() - shown > period:
                 shown = time.monotonic()
                 state = f"{name}: {encoded:,} images encoded"
                 progress.update(task, description=state)
                 if not live:
                     console.print(state)
-            return codes
 
-        yield replace(representation, encode=encode)
+        yield representation.counted(count), begin
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""disentanglement_lib's draws without its encodings: which images a metric asks for, in which order.
+"""disentanglement_lib's draws without its encodings: the images that a metric asks for, in order.
 
-Every function takes a `RandomState` and leaves it as disentanglement_lib's own loop would.
+Every function leaves its `RandomState` as disentanglement_lib's own loop would. Factors that are
+not scored are drawn as well, so a code depends on nothing but the image's number.
 """
 
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from submission.datasets.dataset import Dataset
 
 @dataclass(frozen=True)
 class Draws:
-    """Images and what was drawn to get them.
+    """Images and the factors they were drawn with.
 
     Attributes:
         indices: int64 [n], rows of the data set's images.
@@ -27,7 +28,7 @@ def draw(dataset: Dataset, num: int, batch_size: int, random_state: np.random.Ra
     """Draws as `generate_batch_factor_code`: a batch after the other, the last one smaller.
 
     Args:
-        dataset: A deterministic data set.
+        dataset: A data set that draws no part of the image at random.
         num: How many images.
         batch_size: How many are drawn at a time; it decides which factors are drawn.
         random_state: Where the draws come from.
@@ -35,7 +36,11 @@ def draw(dataset: Dataset, num: int, batch_size: int, random_state: np.random.Ra
     Returns:
         The draws.
     """
-    raise NotImplementedError
+    factors, indices = [], []
+    for start in range(0, num, batch_size):
+        factors.append(dataset.sample_factors(min(batch_size, num - start), random_state))
+        indices.append(dataset.image_indices(factors[-1], random_state))
+    return Draws(np.concatenate(indices), np.concatenate(factors))
 
 
 def draw_votes(
@@ -44,7 +49,7 @@ def draw_votes(
     """Draws as the FactorVAE metric: for each vote a factor, and images that share its value.
 
     Args:
-        dataset: A deterministic data set.
+        dataset: A data set that draws no part of the image at random.
         votes: How many.
         batch_size: Images a vote.
         random_state: Where the draws come from.
@@ -52,4 +57,11 @@ def draw_votes(
     Returns:
         The fixed factor of each vote, int64 [votes], and the images, int64 [votes, batch_size].
     """
-    raise NotImplementedError
+    fixed = np.empty(votes, dtype=np.int64)
+    indices = np.empty((votes, batch_size), dtype=np.int64)
+    for vote in range(votes):
+        fixed[vote] = random_state.randint(dataset.num_factors)
+        factors = dataset.sample_factors(batch_size, random_state)
+        factors[:, fixed[vote]] = factors[0, fixed[vote]]
+        indices[vote] = dataset.image_indices(factors, random_state)
+    return fixed, indices

@@ -1,13 +1,19 @@
 """The two ways to the same scores: disentanglement_lib itself, and encode once, compute fast."""
 
+import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Protocol
 
+import numpy as np
+
+from evaluator import metrics
+from evaluator.codes import Codes, why_no_table
+from evaluator.fast_metrics import FAST
 from evaluator.ground_truth import GroundTruth
 from evaluator.metrics import Metric, Result
 from evaluator.representations import Representation
-
-ENGINES = ("fast", "reference")
+from submission.errors import UserError
 
 
 class Score(Protocol):
@@ -21,17 +27,62 @@ class Score(Protocol):
 
 def prepare(
     engine: str, ground_truth: GroundTruth, representation: Representation
-) -> tuple[Score, list[str]]:
+) -> tuple[str, Score, list[str]]:
     """Readies an engine for a representation; its codes are kept from one metric to the next.
 
     Args:
-        engine: One of `ENGINES`.
+        engine: One of `metrics.ENGINES`.
         ground_truth: The data set.
         representation: What is scored.
 
     Returns:
-        The function that scores, and warnings: why `fast` can't be used, if so (the representation
-        is no function of the image, or the data set draws part of the image at random); it is then
-        the reference that scores.
+        The engine that scores, the function, and warnings: where the codes are no function of the
+        image, `fast` can't score, and `reference` does.
+
+    Raises:
+        UserError: The representation fails on a batch.
     """
-    raise NotImplementedError
+    reference = partial(_reference, ground_truth, representation)
+    if engine == "reference":
+        return engine, reference, []
+    reason = why_no_table(ground_truth, representation)
+    if reason is None:
+        return engine, partial(_fast, Codes(ground_truth, representation)), []
+    warning = (
+        f"{reason}: scored by disentanglement_lib itself, which can take half an hour "
+        "(--preset quick draws smaller samples)"
+    )
+    return "reference", reference, [warning]
+
+
+def _reference(
+    ground_truth: GroundTruth,
+    representation: Representation,
+    metric: Metric,
+    seed: int,
+    preset: str,
+    bindings: Sequence[str] = (),
+) -> Result:
+    return metrics.run(metric, ground_truth, representation, seed, preset, bindings)
+
+
+def _fast(
+    codes: Codes, metric: Metric, seed: int, preset: str, bindings: Sequence[str] = ()
+) -> Result:
+    values = metrics.settings(metric, preset, bindings)
+    arguments = {name.split(".")[1]: value for name, value in values.items()}
+    with metrics.counted_warnings() as caught:
+        start = time.perf_counter()
+        computed = FAST[metric.name](codes, seed, **arguments)
+        seconds = time.perf_counter() - start
+    if not all(np.isfinite(value) for value in computed.values()):
+        raise UserError(
+            f"{metric.name} of {codes.representation.path} is {computed}: "
+            "are the codes too large for their type?"
+        )
+    bound = {name: repr(value) for name, value in values.items()}
+    if "discretizer.num_bins" in bound:
+        bound["discretizer.discretizer_fn"] = "@histogram_discretizer"
+    gin_config = "\n".join(f"{name} = {value}" for name, value in sorted(bound.items()))
+    score = float(computed[metric.score])
+    return Result(metric, score, computed, seconds, gin_config, caught)

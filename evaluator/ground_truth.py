@@ -1,13 +1,15 @@
 """A data set as disentanglement_lib's metrics want it."""
 
 import numpy as np
-from disentanglement_lib.data.ground_truth.ground_truth_data import GroundTruthData
 
 from submission.datasets.dataset import Dataset
 
 
-class GroundTruth(GroundTruthData):
+class GroundTruth:
     """The data set with disentanglement_lib's interface: the same draws, the same images.
+
+    It has the methods of `GroundTruthData` there, and doesn't derive from it so that whoever needs
+    none of the metrics there needn't import it.
 
     Attributes:
         dataset: The data set that is sampled.
@@ -54,11 +56,33 @@ class GroundTruth(GroundTruthData):
             random_state: Draws the factors that are not scored, and the random part of the image.
 
         Returns:
+            [n, h, w, c] in [0, 1]; see `observe`.
+        """
+        return self.observe(self.dataset.image_indices(factors, random_state), random_state)
+
+    def observe(self, indices: np.ndarray, random_state: np.random.RandomState) -> np.ndarray:
+        """Gives images by their number.
+
+        Args:
+            indices: int64 [n], rows of the data set's images.
+            random_state: Draws the random part of the image.
+
+        Returns:
             [n, h, w, c] in [0, 1], float64 for MPI3D as disentanglement_lib's reader gives it and
             float32 otherwise (colour and noisy dSprites are float64 there and rounded here). A
             network in float32 sees no difference; a dilled function of numpy may.
         """
-        indices = self.dataset.image_indices(factors, random_state)
         if self.dataset.name.startswith("mpi3d"):
             return np.asarray(self.dataset.images[indices]) / float(self.dataset.white)
         return self.dataset.observe(indices, random_state)
+
+    def sample(
+        self, num: int, random_state: np.random.RandomState
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Draws factors and an image of each: int64 [num, num_factors] and [num, h, w, c]."""
+        factors = self.sample_factors(num, random_state)
+        return factors, self.sample_observations_from_factors(factors, random_state)
+
+    def sample_observations(self, num: int, random_state: np.random.RandomState) -> np.ndarray:
+        """Draws images alone, [num, h, w, c]."""
+        return self.sample(num, random_state)[1]

@@ -1,4 +1,4 @@
-"""The challenge's five metrics, computed by disentanglement_lib's own functions.
+"""The challenge's five metrics: their settings, and their scores by disentanglement_lib itself.
 
 Sample sizes come from `gin/evaluation/<metric>.gin` (the challenge's), then from the preset's file,
 then from bindings of the command line; each metric runs with a gin configuration of its own, since
@@ -12,7 +12,7 @@ import random
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,9 @@ GIN_FOLDER = Path(__file__).resolve().parent.parent / "gin" / "evaluation"
 
 # `challenge` and `paper` are the sizes in each metric's own file.
 PRESETS = ("quick", "challenge", "paper")
+
+# What `evaluator.engines` offers.
+ENGINES = ("fast", "reference")
 
 
 @dataclass(frozen=True)
@@ -192,7 +195,7 @@ def check_bindings(bindings: Iterable[str], metrics: Sequence[Metric]) -> None:
 
 
 def settings(metric: Metric, preset: str, bindings: Sequence[str] = ()) -> dict[str, Any]:
-    """The values that files and bindings give a metric.
+    """The values that files and bindings give a metric, without importing what they configure.
 
     Args:
         metric: The metric.
@@ -200,16 +203,25 @@ def settings(metric: Metric, preset: str, bindings: Sequence[str] = ()) -> dict[
         bindings: Checked bindings, which win over the files.
 
     Returns:
-        `configurable.parameter` to value, for each setting that is bound.
+        `configurable.parameter` to value, one for each of `metric.settings`.
     """
-    load_metric_module(metric.module)
+    texts = [(GIN_FOLDER / f"{metric.name}.gin").read_text()]
+    if preset == "quick":
+        texts.append((GIN_FOLDER / "quick.gin").read_text())
     values = {}
-    with _configured(metric, preset, bindings):
-        for name in metric.settings:
-            # query_parameter raises for what only has its default.
-            with contextlib.suppress(ValueError):
-                values[name] = gin.query_parameter(name)
-    return values
+    for statement in gin.config_parser.ConfigParser("\n".join([*texts, *bindings]), _Names()):
+        values[f"{statement.selector}.{statement.arg_name}"] = statement.value
+    return {name: values[name] for name in metric.settings}
+
+
+class _Names(gin.config_parser.ParserDelegate):
+    """Reads a reference to a function as its name."""
+
+    def configurable_reference(self, scoped_configurable_name: str, evaluate: bool) -> str:
+        return f"@{scoped_configurable_name}"
+
+    def macro(self, macro_name: str) -> str:
+        return f"%{macro_name}"
 
 
 def run(
@@ -252,9 +264,7 @@ def run(
             f"but {representation.path} has {representation.latents}"
         )
     compute = getattr(load_metric_module(metric.module), metric.function)
-    with _configured(metric, preset, bindings), warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        warnings.simplefilter("ignore", DeprecationWarning)
+    with _configured(metric, settings(metric, preset, bindings)), counted_warnings() as caught:
         start = time.perf_counter()
         spread = _Spread(representation.encode)
         _seed_all(seed)
@@ -276,8 +286,18 @@ def run(
             f"disentanglement_lib's {metric.name} of {representation.path} is {values}: "
             "are the codes too large for their type?"
         )
-    seen = Counter(f"{item.category.__name__}: {item.message}" for item in caught)
-    return Result(metric, score, values, seconds, gin_config, dict(seen))
+    return Result(metric, score, values, seconds, gin_config, caught)
+
+
+@contextlib.contextmanager
+def counted_warnings() -> Iterator[dict[str, int]]:
+    """Counts what is warned about instead of printing it; complete at the end of the block."""
+    seen: dict[str, int] = {}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        warnings.simplefilter("ignore", DeprecationWarning)
+        yield seen
+    seen.update(Counter(f"{item.category.__name__}: {item.message}" for item in caught))
 
 
 class _Spread:
@@ -306,11 +326,6 @@ class _Spread:
         return np.where(self.constant, codes.dtype.type(0), codes)
 
 
-# Each engine computes the same scores; `reference` is disentanglement_lib itself.
-Engine = Callable[[Metric, GroundTruth, Representation, int, str, Sequence[str]], Result]
-ENGINES: Mapping[str, Engine] = {"reference": run}
-
-
 def _seed_all(seed: int) -> None:
     import torch
 
@@ -321,15 +336,13 @@ def _seed_all(seed: int) -> None:
 
 
 @contextlib.contextmanager
-def _configured(metric: Metric, preset: str, bindings: Sequence[str]) -> Iterator[None]:
+def _configured(metric: Metric, values: Mapping[str, Any]) -> Iterator[None]:
     """Gin's configuration for one metric; gin keeps one a process, which is empty afterwards."""
     gin.clear_config()
     try:
         gin.parse_config((GIN_FOLDER / f"{metric.name}.gin").read_text())
-        # The rest may bind what only other metrics' modules register.
-        if preset == "quick":
-            gin.parse_config((GIN_FOLDER / "quick.gin").read_text(), skip_unknown=True)
-        gin.parse_config(list(bindings), skip_unknown=True)
+        for name, value in values.items():
+            gin.bind_parameter(name, value)
         yield
     finally:
         gin.clear_config()

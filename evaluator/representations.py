@@ -16,7 +16,8 @@ import re
 import warnings
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from submission.environment import Environment
 from submission.errors import UserError
 
 Encode = Callable[[np.ndarray], np.ndarray]
+EncodePixels = Callable[[np.ndarray, int], np.ndarray]
 
 TFHUB = "tfhub"
 PYTORCH = "pytorch_model.pt"
@@ -46,12 +48,29 @@ class Representation:
         latents: How many there are.
         repeatable: Whether the same images gave the same codes twice; a sampled posterior, or
             dropout left on, doesn't.
+        encode_pixels: The same from uint8 [n, h, w, c] and the pixel value that means 1.0, without
+            a copy of the images in another layout; None where the format has no such way.
     """
 
     path: Path
     encode: Encode
     latents: int
     repeatable: bool
+    encode_pixels: EncodePixels | None = None
+
+    def counted(self, count: Callable[[int], None]) -> "Representation":
+        """The same, calling `count` with the number of images of every batch it has encoded."""
+
+        def count_after(encode: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
+            def encode_and_count(images: np.ndarray, *rest: int) -> np.ndarray:
+                codes = encode(images, *rest)
+                count(len(images))
+                return codes
+
+            return encode_and_count
+
+        pixels = self.encode_pixels and count_after(self.encode_pixels)
+        return replace(self, encode=count_after(self.encode), encode_pixels=pixels)
 
 
 def find(folder: Path, allow_pickle: bool = False) -> Path:
@@ -99,7 +118,7 @@ def load(folder: Path, ground_truth: GroundTruth, allow_pickle: bool = False) ->
     """
     path = find(folder, allow_pickle)
     readers = {TFHUB: _read_tfhub, PYTORCH: _read_pytorch, DILL: _read_dill}
-    return _checked(readers[path.name](path), path, ground_truth)
+    return _checked(*readers[path.name](path), path, ground_truth)
 
 
 def sha256(path: Path) -> str:
@@ -137,7 +156,7 @@ def _is_pickle(path: Path) -> bool:
         return file.read(1) == b"\x80"
 
 
-def _read_tfhub(path: Path) -> Encode:
+def _read_tfhub(path: Path) -> tuple[Encode, EncodePixels | None]:
     from evaluator.compat import load_tensorflow
 
     tensorflow = load_tensorflow()
@@ -168,10 +187,10 @@ def _read_tfhub(path: Path) -> Encode:
         # The model has to stay referenced, or TensorFlow drops its variables.
         return model.signatures["representation"](images=batch)["default"].numpy()
 
-    return encode
+    return encode, None
 
 
-def _read_pytorch(path: Path) -> Encode:
+def _read_pytorch(path: Path) -> tuple[Encode, EncodePixels | None]:
     import torch
 
     device = "cuda" if Environment.read().use_cuda and torch.cuda.is_available() else "cpu"
@@ -194,18 +213,26 @@ def _read_pytorch(path: Path) -> Encode:
         )
     model = model.to(device)
 
-    def encode(images: np.ndarray) -> np.ndarray:
-        batch = torch.from_numpy(np.moveaxis(images, 3, 1)).float().to(device)
+    def codes_of(batch: torch.Tensor) -> np.ndarray:
         with torch.no_grad():
             codes = model(batch)
         if not isinstance(codes, torch.Tensor):
             raise UserError(f"{path} returns a {type(codes).__name__}, not one tensor [n, latents]")
         return codes.cpu().numpy()
 
-    return encode
+    def encode(images: np.ndarray) -> np.ndarray:
+        return codes_of(torch.from_numpy(np.moveaxis(images, 3, 1)).float().to(device))
+
+    def encode_pixels(pixels: np.ndarray, white: int) -> np.ndarray:
+        # The transposed view is PyTorch's channels-last layout, so nothing is copied but the bytes
+        # to floats; dividing float32 by 255 or 1 gives what dividing float64 and rounding does.
+        batch = torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2)
+        return codes_of(batch.float().div_(white))
+
+    return encode, encode_pixels
 
 
-def _read_dill(path: Path) -> Encode:
+def _read_dill(path: Path) -> tuple[Encode, EncodePixels | None]:
     import dill
 
     try:
@@ -222,15 +249,17 @@ def _read_dill(path: Path) -> Encode:
             raise UserError(f"{path} returns a {type(codes).__name__}, not a numpy array")
         return codes
 
-    return encode
+    return encode, None
 
 
-def _checked(encode: Encode, path: Path, ground_truth: GroundTruth) -> Representation:
+def _checked(
+    encode: Encode, encode_pixels: EncodePixels | None, path: Path, ground_truth: GroundTruth
+) -> Representation:
     """Adds the checks of every answer, and learns the number of latents from the first."""
 
-    def ask(images: np.ndarray) -> np.ndarray:
+    def ask(function: Callable[..., np.ndarray], images: np.ndarray, *rest: int) -> np.ndarray:
         try:
-            codes = encode(images)
+            codes = function(images, *rest)
         except UserError:
             raise
         except Exception as error:
@@ -255,13 +284,16 @@ def _checked(encode: Encode, path: Path, ground_truth: GroundTruth) -> Represent
     def sample(size: int) -> np.ndarray:
         return ground_truth.sample_observations(size, np.random.RandomState(0))
 
-    first = ask(sample(_PROBED_BATCHES[0]))
+    probe = sample(_PROBED_BATCHES[0])
+    first = ask(encode, probe)
     latents = first.shape[1]
     if latents == 0:
         raise UserError(f"{path} returns no latents")
 
-    def ask_for_latents(images: np.ndarray) -> np.ndarray:
-        codes = ask(images)
+    def ask_for_latents(
+        function: Callable[..., np.ndarray], images: np.ndarray, *rest: int
+    ) -> np.ndarray:
+        codes = ask(function, images, *rest)
         if codes.shape[1] != latents:
             raise UserError(
                 f"{path} returns {codes.shape[1]} latents for a batch of {len(images)} images, "
@@ -269,10 +301,12 @@ def _checked(encode: Encode, path: Path, ground_truth: GroundTruth) -> Represent
             )
         return codes
 
+    checked = partial(ask_for_latents, encode)
+    checked_pixels = encode_pixels and partial(ask_for_latents, encode_pixels)
     for size in _PROBED_BATCHES[1:]:
-        ask_for_latents(sample(size))
-    repeatable = np.array_equal(first, ask_for_latents(sample(_PROBED_BATCHES[0])))
-    return Representation(path, ask_for_latents, latents, repeatable)
+        checked(sample(size))
+    repeatable = np.array_equal(first, checked(probe))
+    return Representation(path, checked, latents, repeatable, checked_pixels)
 
 
 def _unreadable(path: Path, expected: str, error: Exception) -> UserError:

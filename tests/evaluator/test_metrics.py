@@ -219,7 +219,7 @@ def test_the_settings_are_those_that_disentanglement_lib_has(metric):
 def test_the_challenges_sizes_are_disentanglement_libs_own_study():
     """Its `unsupervised_study_v1`, which the challenge read, with IRS from its sample file."""
     expected = {
-        "dci": {"dci.num_train": 10000, "dci.num_test": 5000},
+        "dci": {"dci.num_train": 10000, "dci.num_test": 5000, "dci.batch_size": 16},
         "factor_vae_metric": {
             "factor_vae_score.num_variance_estimate": 10000,
             "factor_vae_score.num_train": 10000,
@@ -230,10 +230,16 @@ def test_the_challenges_sizes_are_disentanglement_libs_own_study():
         "sap_score": {
             "sap_score.num_train": 10000,
             "sap_score.num_test": 5000,
+            "sap_score.batch_size": 16,
             "sap_score.continuous_factors": False,
         },
-        "mig": {"mig.num_train": 10000, "discretizer.num_bins": 20},
-        "irs": {"irs.num_train": 10000, "irs.batch_size": 16, "discretizer.num_bins": 20},
+        "mig": {"mig.num_train": 10000, "mig.batch_size": 16, "discretizer.num_bins": 20},
+        "irs": {
+            "irs.num_train": 10000,
+            "irs.batch_size": 16,
+            "irs.diff_quantile": 0.99,
+            "discretizer.num_bins": 20,
+        },
     }
     for preset in ("challenge", "paper"):
         for name, metric in METRICS.items():
