@@ -37,6 +37,7 @@ from submission.objectives import Objective, kl_to_prior
 from submission.progress import Display, describe_step
 from submission.record import Record, git_revision, versions
 from submission.schedules import capacity
+from submission.self_scoring import Scoring, SelfScorer
 
 PRETRAINING = "pretraining"
 TRAINING = "training"
@@ -208,9 +209,10 @@ class _Run:
         self.identity = checkpoint.identity(
             method=request.method,
             dataset=request.dataset.fingerprint(),
-            settings={k: v for k, v in _all_settings().items() if k != "trainer.budget"},
+            settings={k: v for k, v in _all_settings().items() if not _spares_weights(k)},
         )
         self.history: History | None = None
+        self.scorer = SelfScorer(Scoring(), self.folder, request.dataset.name, budget, self._warn)
 
     # --- set-up -----------------------------------------------------------------------------
 
@@ -458,6 +460,8 @@ class _Run:
             "learning_rate": self.learner.learning_rate,
         }
         self.history.add(position | row)
+        if self.phase == TRAINING:
+            self.scorer.poll(self.learner.model, position | row)
 
     def _show(self, row: Row, shown: tuple[int, float], planned: int) -> tuple[int, float]:
         now = (self.learner.step_count, time.monotonic())
@@ -483,6 +487,7 @@ class _Run:
             self._end("finished", f"all {steps} steps are done")
         else:
             self._end("finished", f"the budget is used up after {steps} steps")
+        self.scorer.finish(lambda: self.budget.left > 0 and self.interruption.reason is None)
 
     def fail(self, error: Exception) -> None:
         """Exports what there is after an exception, which the caller raises again."""
@@ -492,7 +497,8 @@ class _Run:
         self._end("failed", f"{type(error).__name__}: {error}")
 
     def close(self) -> None:
-        """Ends display and history."""
+        """Ends self-scoring, history and display."""
+        self.scorer.stop()
         if self.history is not None:
             self.history.close()
         self.display.close(self.record.status if hasattr(self, "record") else "failed")
@@ -555,6 +561,11 @@ class _Run:
         if text not in self.record.warnings:
             self.record.warnings.append(text)
             self.display.note(f"warning: {text}")
+
+
+def _spares_weights(setting: str) -> bool:
+    """Whether a killed run may go on with another value of the setting."""
+    return setting == "trainer.budget" or setting.startswith("scoring.")
 
 
 def _all_settings() -> dict[str, str]:

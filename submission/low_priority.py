@@ -1,0 +1,33 @@
+"""Runs a module in this process as `python -m` does, but behind everything else on the machine.
+
+`python -m submission.low_priority SECONDS MODULE [ARGUMENTS…]`: at most so many CPU seconds, at the
+lowest priority, on one core, and not longer than the process that started it.
+"""
+
+import ctypes
+import os
+import resource
+import runpy
+import signal
+import sys
+
+# From Linux's <sys/prctl.h>.
+_PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    """Gives this process its limits and turns it into the module."""
+    seconds, module = int(sys.argv[1]), sys.argv[2]
+    del sys.argv[1:3]
+    # Equal soft and hard limits make the kernel kill without a core dump.
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    os.nice(19)
+    # What counts cores to choose its number of threads then chooses one.
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cores[os.getpid() % len(cores)]})
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+ENDLESS = ("timeit", "-n", "1000000000000", "pass")
+
+
+def command(seconds: int, *module: str) -> list[str]:
+    return [sys.executable, "-m", "submission.low_priority", str(seconds), *module]
+
+
+def test_the_module_gets_its_own_arguments_and_exit_code():
+    right = subprocess.run(
+        command(10, "timeit", "-n", "1", "-r", "1", "pass"), cwd=ROOT, capture_output=True
+    )
+    assert right.returncode == 0
+    assert b"1 loop" in right.stdout
+    wrong = subprocess.run(command(10, "timeit", "1 +"), cwd=ROOT, capture_output=True)
+    assert wrong.returncode == 1
+
+
+def test_it_ends_when_its_cpu_seconds_are_used_up():
+    done = subprocess.run(command(1, *ENDLESS), cwd=ROOT, check=False)
+    assert done.returncode == -signal.SIGKILL
+
+
+def test_it_has_the_lowest_priority_one_core_and_ends_with_the_process_that_started_it():
+    starter = (
+        "import subprocess, sys\n"
+        "child = subprocess.Popen(sys.argv[1:])\n"
+        "print(child.pid, flush=True)\n"
+        "child.wait()"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", starter, *command(60, *ENDLESS)], cwd=ROOT, stdout=subprocess.PIPE
+    )
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    deadline = time.monotonic() + 10
+    while os.getpriority(os.PRIO_PROCESS, child) != 19 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert os.getpriority(os.PRIO_PROCESS, child) == 19
+    while len(os.sched_getaffinity(child)) > 1 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert len(os.sched_getaffinity(child)) == 1
+    parent.kill()
+    parent.wait()
+    while is_running(child) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not is_running(child)
+
+
+def is_running(process: int) -> bool:
+    """A zombie, which nobody may be there to bury in a container, has ended."""
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
