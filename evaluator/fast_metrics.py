@@ -228,8 +228,8 @@ def _binned(values: np.ndarray, num_bins: int) -> np.ndarray:
             f"{num_bins} bins don't fit the range of {values.dtype} codes: binned as float64",
             stacklevel=3,
         )
-        (divided,) = (values.astype(np.float64) / np.abs(values).max(),)
-        values, edges = divided, np.histogram(divided, num_bins)[1]
+        values = values.astype(np.float64) / np.abs(values).max().astype(np.float64)
+        edges = np.histogram(values, num_bins)[1]
     return np.digitize(values, edges[:-1]).astype(values.dtype)
 
 
@@ -275,19 +275,23 @@ def irs(
         num_bins: Bins of the factors' values.
 
     Returns:
-        `IRS`, and `num_active_dims`, in which disentanglement_lib adds all codes up.
+        `IRS`, and `num_active_dims`, in which disentanglement_lib adds up the codes that vary.
     """
     sample = draw(codes.dataset, num_train, batch_size, np.random.RandomState(seed))
     drawn = codes[sample.indices]
-    if drawn.dtype.kind == "f" and not np.isfinite(np.sum(np.abs(drawn), axis=0)).all():
+    with np.errstate(over="ignore"):
+        means = np.mean(np.abs(drawn), axis=0)
+    if not np.isfinite(means).all():
         warnings.warn(
-            f"the sum of codes up to {np.abs(drawn).max():.2g} overflows {drawn.dtype}: "
+            f"the mean of codes up to {np.abs(drawn).max():.2g} overflows {drawn.dtype}: "
             "computed from codes divided by a power of two",
             stacklevel=2,
         )
         drawn = _divided(drawn, _exponents(drawn).max())
     factors = [_binned(factor, num_bins) for factor in sample.factors.T]
-    score, active = _irs(drawn, factors, diff_quantile)
+    # Constant latents divide zero by zero here; what comes of it is looked at below.
+    with np.errstate(all="ignore"):
+        score, active = _irs(drawn, factors, diff_quantile)
     constant = drawn.min(axis=0) == drawn.max(axis=0)
     if constant.any() and not 0 <= score <= 1:
         warnings.warn(
@@ -314,7 +318,7 @@ def _irs(
     # sums them in.
     varying = codes.T[codes.T.var(axis=1) > 0, :]
     if not varying.any():
-        return 0.0, np.sum(varying).item()
+        return 0.0, _sum(varying)
     latents = varying.T
     largest = np.max(np.abs(latents - latents.mean(axis=0)), axis=0)
     deviations = np.zeros((latents.shape[1], len(factors)))
@@ -330,7 +334,14 @@ def _irs(
         score = np.average(robustness, weights=largest)
     else:
         score = np.mean(robustness)
-    return float(score), np.sum(varying).item()
+    return float(score), _sum(varying)
+
+
+def _sum(codes: np.ndarray) -> float | int:
+    """In the type of the codes, as disentanglement_lib; in float64 where that overflows."""
+    with np.errstate(over="ignore"):
+        total = np.sum(codes)
+    return total.item() if np.isfinite(total) else np.sum(codes, dtype=np.float64).item()
 
 
 def _two_latents(*samples: np.ndarray) -> tuple[np.ndarray, ...]:

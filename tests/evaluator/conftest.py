@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from evaluator.ground_truth import GroundTruth
+from evaluator.representations import Representation
 from submission.datasets.dataset import Dataset
 
 
@@ -96,3 +97,17 @@ def write_torchscript(tmp_path: Path) -> Callable[[nn.Module], Path]:
         return folder
 
     return write
+
+
+@pytest.fixture
+def from_table() -> Callable[[np.ndarray], Representation]:
+    """A representation that looks codes up by the number that an image's first pixel spells."""
+
+    def make(table: np.ndarray) -> Representation:
+        def encode(images: np.ndarray) -> np.ndarray:
+            pixel = np.rint(images[:, 0, 0] * 255).astype(int)
+            return table[pixel[:, 0] + 256 * pixel[:, 1]]
+
+        return Representation(Path("table"), encode, table.shape[1], repeatable=True)
+
+    return make

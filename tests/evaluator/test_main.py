@@ -134,7 +134,8 @@ def test_two_processes_write_the_same(folder, tmp_path, on_mini):
     scores, metrics = written[0]
     assert metrics.keys() == scores["scores"].keys()
     assert len(metrics) == 5
-    assert scores["provenance"]["preset"] == "quick"
+    assert scores["provenance"]["preset"] == "challenge"
+    assert scores["provenance"]["engine"] == "fast"
 
     # A metric by itself, on the same seed, gives the same score.
     answer = evaluate(
@@ -161,6 +162,41 @@ def test_the_scores_go_beside_the_representation_and_the_report_too(folder, on_m
         path.name for path in folder.parent.iterdir()
     }
     assert "num_train 200" in answer.stdout
+
+
+@pytest.mark.slow
+def test_both_engines_give_the_same_scores(folder, tmp_path, on_mini):
+    found = {}
+    for engine in ("fast", "reference"):
+        answer = evaluate(
+            *(folder, "--dataset", "mpi3d_mini", "--engine", engine, "--output", tmp_path / engine),
+            *("--no-report", *bindings(SMALL)),
+        )
+        assert answer.returncode == 0, answer.stderr
+        written = json.loads((tmp_path / engine / "scores.json").read_text())
+        assert written["provenance"]["engine"] == engine
+        found[engine] = written["scores"]
+    # The codes of the two differ by rounding, and so do the scores; DCI's ties fall otherwise.
+    assert found["fast"] == pytest.approx(found["reference"], abs=0.02)
+    assert "exact Newton" in (tmp_path / "fast" / "scores.json").read_text()
+
+
+@pytest.mark.slow
+def test_a_sampled_posterior_is_scored_by_the_reference(write_torchscript, tmp_path, on_mini):
+    class Sampled(torch.nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            mean = images.mean((2, 3))
+            return mean + torch.randn_like(mean)
+
+    answer = evaluate(
+        *(write_torchscript(Sampled()), "--dataset", "mpi3d_mini", "--metrics", "mig"),
+        *("--output", tmp_path / "sampled", "--no-report", *bindings(SMALL[-2:-1])),
+    )
+    assert answer.returncode == 0, answer.stderr
+    assert "warning: the same images gave other codes the second time" in answer.stdout
+    provenance = json.loads((tmp_path / "sampled" / "scores.json").read_text())["provenance"]
+    assert provenance["engine"] == "reference"
+    assert "engine" in provenance["warnings"]
 
 
 @pytest.mark.slow
