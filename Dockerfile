@@ -1,0 +1,54 @@
+# The image that goes to the portal, and that scores what its training left.
+#   docker build --tag disentanglement-submission .
+# `python docker/portal.py build` does the same and fills in the labels.
+
+ARG BASE_IMAGE=python:3.11-slim-bookworm
+
+FROM ${BASE_IMAGE} AS packages
+RUN python3 -m venv /opt/venv
+ENV PIP_NO_CACHE_DIR=1 PIP_NO_INPUT=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ONLY_BINARY=:all: PIP_PROGRESS_BAR=off
+COPY requirements.txt /tmp/
+RUN /opt/venv/bin/pip install --require-hashes --no-deps --requirement /tmp/requirements.txt
+# Empty takes PyPI's build, for NVIDIA GPUs. https://download.pytorch.org/whl/cpu holds the one without CUDA,
+# which is gigabytes smaller.
+ARG TORCH_INDEX=
+COPY requirements-torch.txt /tmp/
+RUN /opt/venv/bin/pip install ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} --requirement /tmp/requirements-torch.txt
+# What nothing here runs: C++ headers, tests, TensorFlow's libclang, pip. Only folders that hold a test
+# suite alone: numpy.testing reads a module in numpy/_core/tests, torch.testing is no test suite.
+RUN /opt/venv/bin/pip uninstall --yes pip libclang \
+ && cd /opt/venv/lib/python3*/site-packages \
+ && rm -r tensorflow/include torch/include torch/bin torch/test \
+ && find . -type d \( -name tests -o -name test \) -not -path './numpy/_core/*' -prune -exec rm -r {} +
+
+FROM ${BASE_IMAGE}
+RUN groupadd --gid 1001 aicrowd \
+ && useradd --uid 1001 --gid aicrowd --create-home --shell /bin/bash aicrowd \
+ && install --directory --owner aicrowd --group aicrowd \
+      /home/aicrowd/scratch /home/aicrowd/scratch/shared /home/aicrowd/scratch/dataset
+COPY --from=packages /opt/venv /opt/venv
+# The portal's root file system may be read-only: what is made at run time goes to /tmp.
+ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
+    NUMBA_CACHE_DIR=/tmp/numba MPLCONFIGDIR=/tmp/matplotlib XDG_CACHE_HOME=/tmp/cache \
+    NDC_ROOT=/home/aicrowd AICROWD_IS_GRADING=1
+WORKDIR /home/aicrowd
+COPY run.sh aicrowd.json ./
+COPY gin gin
+COPY submission submission
+COPY evaluator evaluator
+RUN python -m compileall -q submission evaluator
+USER aicrowd
+# Healthy: the run's output can be written, and its data set read.
+HEALTHCHECK --interval=1m --timeout=10s --start-period=1m \
+  CMD test -w "${AICROWD_OUTPUT_PATH:-scratch/shared}" && test -r "${DISENTANGLEMENT_LIB_DATA:-scratch/dataset}"
+ENTRYPOINT ["/home/aicrowd/run.sh"]
+# Last, since they change with each commit.
+ARG REVISION=unknown
+ARG VERSION=unknown
+ENV GIT_REVISION=${REVISION}
+LABEL org.opencontainers.image.title="disentanglement-submission" \
+      org.opencontainers.image.description="Trains and scores disentangled representations as the NeurIPS 2019 Disentanglement Challenge did" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.version="${VERSION}"
