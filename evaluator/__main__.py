@@ -5,7 +5,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
@@ -15,8 +15,13 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from evaluator import metrics, representations, scores
 from evaluator.ground_truth import GroundTruth
+from evaluator.intervals import Interval, t_interval
+from evaluator.metrics import Result
 from evaluator.representations import Representation
 from submission.errors import UserError, run_command_line
+
+# Of numpy's RandomState.
+_LAST_SEED = 2**32 - 1
 
 _EXAMPLES = """\
 examples:
@@ -29,6 +34,9 @@ examples:
   # two of the metrics, one of them on fewer samples, with another seed
   python -m evaluator their/representation --dataset mpi3d_toy --metrics mig dci \\
       --gin 'dci.num_train = 1000' --seed 1 --output scratch/theirs
+
+  # is a difference noise? five seeds, and an interval
+  python -m evaluator their/representation --dataset mpi3d_toy --repeats 5
 
   # by disentanglement_lib's own functions, for comparison: some 20 minutes
   python -m evaluator their/representation --dataset mpi3d_toy --engine reference
@@ -44,6 +52,9 @@ def main() -> None:
     arguments = _parse(sys.argv[1:])
     chosen = metrics.choose(arguments.metrics)
     metrics.check_bindings(arguments.gin, chosen)
+    last_seed = arguments.seed + arguments.repeats - 1
+    if last_seed > _LAST_SEED:
+        raise UserError(f"--repeats asks for the seed {last_seed}: the last one is {_LAST_SEED}")
     representations.find(arguments.representation, arguments.allow_pickle)
     run = _run_record(arguments.representation)
     name = arguments.dataset or run.get("dataset")
@@ -73,7 +84,7 @@ def main() -> None:
         f"of {name}, preset {arguments.preset}, seed {arguments.seed}",
         soft_wrap=True,
     )
-    results = []
+    by_seed: dict[int, list[Result]] = {seed: [] for seed in range(arguments.seed, last_seed + 1)}
     with _watched(console, representation) as (watched, begin):
         begin("engine")
         engine, score, warnings = engines.prepare(arguments.engine, ground_truth, watched)
@@ -84,12 +95,20 @@ def main() -> None:
             sizes = ", ".join(f"{name.split('.')[1]} {value}" for name, value in values.items())
             console.print(f"{metric.name}: {sizes}", soft_wrap=True)
             begin(metric.name)
-            result = score(metric, arguments.seed, arguments.preset, arguments.gin)
-            console.print(f"{metric.name}: {result.score:.4f} in {result.seconds:.1f} s")
-            for warning, count in result.warnings.items():
-                console.print(f"warning: {metric.name}: {warning} ({count} times)", soft_wrap=True)
-            scores.write_evaluation(output, result, dataset, arguments.seed)
-            results.append(result)
+            for seed, results in by_seed.items():
+                done = [one for one in results if one.metric.computation == metric.computation]
+                if done:
+                    result = done[0].read_as(metric)
+                else:
+                    result = score(metric, seed, arguments.preset, arguments.gin)
+                results.append(result)
+                which = f"{metric.name}, seed {seed}" if seed != arguments.seed else metric.name
+                console.print(f"{which}: {result.score:.4f} in {result.seconds:.1f} s")
+                for warning, count in result.warnings.items():
+                    console.print(f"warning: {which}: {warning} ({count} times)", soft_wrap=True)
+            scores.write_evaluation(output, by_seed[arguments.seed][-1], dataset, arguments.seed)
+    results = by_seed[arguments.seed]
+    intervals = _intervals(by_seed.values()) if arguments.repeats > 1 else None
     path = scores.write_scores(
         output,
         results,
@@ -99,15 +118,25 @@ def main() -> None:
         engine=engine,
         preset=arguments.preset,
         warnings=warnings,
+        intervals=intervals,
     )
-    console.print(
-        scores.table(results, f"{name}, preset {arguments.preset}, seed {arguments.seed}")
-    )
+    title = f"{name}, preset {arguments.preset}, seed {arguments.seed}"
+    console.print(scores.table(results, title, intervals))
     console.print(f"scores: {path}", soft_wrap=True)
     if not arguments.no_report:
         from evaluator.report import write_report
 
         console.print(f"report: {write_report(output, dataset)}", soft_wrap=True)
+
+
+def _intervals(by_seed: Collection[list[Result]]) -> dict[str, Interval]:
+    """Over the seeds, of each metric and of the sum."""
+    intervals = {
+        results[0].metric.name: t_interval([one.score for one in results])
+        for results in zip(*by_seed, strict=True)
+    }
+    sums = [total for one in by_seed if (total := scores.challenge_sum(one)) is not None]
+    return intervals | ({"sum": t_interval(sums)} if sums else {})
 
 
 class _Parser(argparse.ArgumentParser):
@@ -139,10 +168,19 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         nargs="+",
         default=[],
         metavar="METRIC",
-        help=f"which of {', '.join(metrics.METRICS)} (default: all)",
+        help=f"which of {', '.join(metrics.METRICS)} (default: these), "
+        f"{', '.join(metrics.FURTHER_METRICS)}",
     )
     parser.add_argument(
         "--seed", type=_seed, default=0, help="of every generator (default: the challenge's, 0)"
+    )
+    parser.add_argument(
+        "--repeats",
+        type=_repeats,
+        default=1,
+        metavar="N",
+        help="score with N seeds, from --seed on, and show a 95%% interval of their mean; the "
+        "score itself stays that of --seed (default: 1)",
     )
     parser.add_argument(
         "--engine",
@@ -182,10 +220,16 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
 
 def _seed(text: str) -> int:
     seed = int(text)
-    # What numpy's RandomState takes.
-    if not 0 <= seed < 2**32:
-        raise argparse.ArgumentTypeError(f"{seed} is not between 0 and {2**32 - 1}")
+    if not 0 <= seed <= _LAST_SEED:
+        raise argparse.ArgumentTypeError(f"{seed} is not between 0 and {_LAST_SEED}")
     return seed
+
+
+def _repeats(text: str) -> int:
+    repeats = int(text)
+    if repeats < 1:
+        raise argparse.ArgumentTypeError(f"{repeats} is not 1 or more")
+    return repeats
 
 
 def _run_record(representation: Path) -> dict[str, Any]:

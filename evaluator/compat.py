@@ -13,7 +13,10 @@ What it needs, and why:
   one that PyTorch encodes on, and no oneDNN kernels, whose sums differ from one processor to the
   next (and whose notice on stderr no log level silences).
 
-The five metrics need neither ``tensorflow_hub`` nor ``pkg_resources``.
+* Explicitness divides by each latent's standard deviation, which for a constant latent gives the
+  NaN that scikit-learn refuses. Such a latent, which tells nothing of any factor, is left at zero.
+
+The metrics need neither ``tensorflow_hub`` nor ``pkg_resources``.
 """
 
 import contextlib
@@ -25,6 +28,8 @@ import types
 import warnings
 from collections.abc import Iterator
 from typing import Any
+
+import numpy as np
 
 
 @functools.cache
@@ -56,7 +61,31 @@ def load_metric_module(name: str) -> Any:
     """
     load_tensorflow()
     with _no_deprecations():
-        return importlib.import_module(f"disentanglement_lib.evaluation.metrics.{name}")
+        module = importlib.import_module(f"disentanglement_lib.evaluation.metrics.{name}")
+    if name == "modularity_explicitness":
+        module.utils.normalize_data = _standardise
+    return module
+
+
+def _standardise(
+    data: np.ndarray, mean: np.ndarray | None = None, deviation: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """disentanglement_lib's `normalize_data`, but for latents of no deviation.
+
+    Args:
+        data: [latents, n].
+        mean: [latents], by default of the data.
+        deviation: [latents], by default of the data.
+
+    Returns:
+        The data in units of the deviation from the mean, the mean, the deviation.
+    """
+    if mean is None:
+        mean = np.mean(data, axis=1)
+    if deviation is None:
+        deviation = np.std(data, axis=1)
+    scale = np.where(deviation == 0, 1, deviation)
+    return (data - mean[:, np.newaxis]) / scale[:, np.newaxis], mean, deviation
 
 
 @contextlib.contextmanager

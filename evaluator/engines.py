@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from evaluator import metrics
+from evaluator import lookup, metrics
 from evaluator.codes import Codes, why_no_table
 from evaluator.fast_metrics import FAST
 from evaluator.ground_truth import GroundTruth
@@ -69,11 +69,13 @@ def _reference(
 def _fast(
     codes: Codes, metric: Metric, seed: int, preset: str, bindings: Sequence[str] = ()
 ) -> Result:
+    if metric.computation not in FAST:
+        return lookup.score(codes, metric, seed, preset, bindings)
     values = metrics.settings(metric, preset, bindings)
     arguments = {name.split(".")[1]: value for name, value in values.items()}
     with metrics.counted_warnings() as caught:
         start = time.perf_counter()
-        computed = FAST[metric.name](codes, seed, **arguments)
+        computed = FAST[metric.computation](codes, seed, **arguments)
         seconds = time.perf_counter() - start
     if not all(np.isfinite(value) for value in computed.values()):
         raise UserError(

@@ -1,4 +1,4 @@
-"""The challenge's five metrics: their settings, and their scores by disentanglement_lib itself.
+"""The challenge's five metrics and further ones: settings, and disentanglement_lib's scores.
 
 Sample sizes come from `gin/evaluation/<metric>.gin` (the challenge's), then from the preset's file,
 then from bindings of the command line; each metric runs with a gin configuration of its own, since
@@ -13,7 +13,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,8 @@ class Metric:
         score: The key of its result that the challenge reads.
         settings: What gin may bind, as `configurable.parameter`, and the type of the value.
         least_latents: How many latents it is defined for.
+        part_of: The computation that gives this score beside others, where it has another name;
+            it names the gin file.
     """
 
     name: str
@@ -55,6 +57,12 @@ class Metric:
     score: str
     settings: Mapping[str, type]
     least_latents: int = 1
+    part_of: str | None = None
+
+    @property
+    def computation(self) -> str:
+        """What gives the score; two metrics with the same one cost no more than one."""
+        return self.part_of or self.name
 
 
 _DISCRETIZER: Mapping[str, type] = {"discretizer.num_bins": int}
@@ -124,6 +132,54 @@ METRICS: Mapping[str, Metric] = {
 }
 
 
+# Scored only where they are asked for, and no part of the sum.
+FURTHER_METRICS: Mapping[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        replace(METRICS["dci"], name="dci_completeness", score="completeness", part_of="dci"),
+        replace(
+            METRICS["dci"],
+            name="dci_informativeness",
+            score="informativeness_test",
+            part_of="dci",
+        ),
+        Metric(
+            name="beta_vae",
+            module="beta_vae",
+            function="compute_beta_vae_sklearn",
+            configurable="beta_vae_sklearn",
+            score="eval_accuracy",
+            settings={
+                "beta_vae_sklearn.batch_size": int,
+                "beta_vae_sklearn.num_train": int,
+                "beta_vae_sklearn.num_eval": int,
+            },
+        ),
+        *(
+            Metric(
+                name=name,
+                module="modularity_explicitness",
+                function="compute_modularity_explicitness",
+                configurable="modularity_explicitness",
+                score=score,
+                settings={
+                    "modularity_explicitness.num_train": int,
+                    "modularity_explicitness.num_test": int,
+                    "modularity_explicitness.batch_size": int,
+                    **_DISCRETIZER,
+                },
+                part_of="modularity_explicitness",
+            )
+            for name, score in (
+                ("modularity", "modularity_score"),
+                ("explicitness", "explicitness_score_test"),
+            )
+        ),
+    )
+}
+
+ALL_METRICS: Mapping[str, Metric] = {**METRICS, **FURTHER_METRICS}
+
 _KINDS = {int: "a whole number above 0", float: "a number, 0 or more", bool: "True or False"}
 
 
@@ -147,23 +203,28 @@ class Result:
     gin_config: str
     warnings: dict[str, int] = field(default_factory=dict)
 
+    def read_as(self, metric: Metric) -> "Result":
+        """The score of another metric of the same computation, which took no further time."""
+        score = float(self.values[metric.score])
+        return replace(self, metric=metric, score=score, seconds=0.0, warnings={})
+
 
 def choose(names: Sequence[str]) -> list[Metric]:
     """Looks metrics up by name.
 
     Args:
-        names: Names from `METRICS`; none means all.
+        names: Names from `ALL_METRICS`; none means the challenge's.
 
     Returns:
-        The metrics, in the order of `METRICS`, each once.
+        The metrics, in the order of `ALL_METRICS`, each once.
 
     Raises:
         UserError: An unknown name; the line gives the nearest one.
     """
     for name in names:
-        if name not in METRICS:
-            raise UserError(f"unknown metric {name!r}: {_nearest(name, METRICS)}")
-    return [metric for name, metric in METRICS.items() if not names or name in names]
+        if name not in ALL_METRICS:
+            raise UserError(f"unknown metric {name!r}: {_nearest(name, ALL_METRICS)}")
+    return [metric for name, metric in ALL_METRICS.items() if name in (names or METRICS)]
 
 
 def check_bindings(bindings: Iterable[str], metrics: Sequence[Metric]) -> None:
@@ -177,7 +238,7 @@ def check_bindings(bindings: Iterable[str], metrics: Sequence[Metric]) -> None:
         UserError: A binding that can't be read, binds an unknown name (the line gives the nearest
             one) or a value of the wrong type, or concerns none of the metrics.
     """
-    types = {name: kind for one in METRICS.values() for name, kind in one.settings.items()}
+    types = {name: kind for one in ALL_METRICS.values() for name, kind in one.settings.items()}
     for binding in bindings:
         name, value = _split(binding)
         if name not in types:
@@ -205,7 +266,7 @@ def settings(metric: Metric, preset: str, bindings: Sequence[str] = ()) -> dict[
     Returns:
         `configurable.parameter` to value, one for each of `metric.settings`.
     """
-    texts = [(GIN_FOLDER / f"{metric.name}.gin").read_text()]
+    texts = [(GIN_FOLDER / f"{metric.computation}.gin").read_text()]
     if preset == "quick":
         texts.append((GIN_FOLDER / "quick.gin").read_text())
     values = {}
@@ -268,7 +329,13 @@ def run(
         start = time.perf_counter()
         spread = _Spread(representation.encode)
         _seed_all(seed)
-        raw = compute(ground_truth, spread.watch, random_state=np.random.RandomState(seed))
+        try:
+            raw = compute(ground_truth, spread.watch, random_state=np.random.RandomState(seed))
+        except ValueError as error:
+            raise UserError(
+                f"disentanglement_lib's {metric.name} of {representation.path} fails "
+                f"({' '.join(str(error).split())}): are the samples too few?"
+            ) from error
         if metric.name == "irs" and spread.constant.any() and not 0 <= raw["IRS"] <= 1:
             warnings.warn(
                 f"{spread.constant.sum()} latents are constant, and rounding makes "
@@ -340,7 +407,7 @@ def _configured(metric: Metric, values: Mapping[str, Any]) -> Iterator[None]:
     """Gin's configuration for one metric; gin keeps one a process, which is empty afterwards."""
     gin.clear_config()
     try:
-        gin.parse_config((GIN_FOLDER / f"{metric.name}.gin").read_text())
+        gin.parse_config((GIN_FOLDER / f"{metric.computation}.gin").read_text())
         for name, value in values.items():
             gin.bind_parameter(name, value)
         yield

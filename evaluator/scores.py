@@ -5,12 +5,14 @@ import importlib.metadata
 import platform
 import subprocess
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.table import Table
 
-from evaluator.metrics import Result
+from evaluator.intervals import CONFIDENCE, Interval
+from evaluator.metrics import METRICS, Result
 from evaluator.representations import Representation, sha256
 from submission.datasets.dataset import Dataset
 from submission.files import write_json
@@ -69,18 +71,20 @@ def write_scores(
     engine: str,
     preset: str,
     warnings: Sequence[str] = (),
+    intervals: Mapping[str, Interval] | None = None,
 ) -> Path:
     """Writes `scores.json`: the scores, their sum, and all that is needed to get them again.
 
     Args:
         output: The run folder.
-        results: The metrics' results; the sum is theirs.
+        results: The metrics' results; the sum is that of the challenge's metrics among them.
         dataset: What they were computed on.
         representation: What was scored.
         seed: The seed.
         engine: The engine's name.
         preset: The preset's name.
         warnings: What there is to say beside the metrics' own warnings.
+        intervals: Over repeated seeds, by the metric's name, and of the `sum`.
 
     Returns:
         The path of the file.
@@ -112,25 +116,39 @@ def write_scores(
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "seconds": {one.metric.name: round(one.seconds, 3) for one in results},
     }
+    content = {
+        "scores": {one.metric.name: one.score for one in results},
+        "sum": challenge_sum(results),
+        "metrics": {one.metric.name: one.values for one in results},
+        "provenance": provenance,
+    }
+    if intervals:
+        count = len(next(iter(intervals.values())).scores)
+        content["repeats"] = {
+            "seeds": list(range(seed, seed + count)),
+            "confidence": CONFIDENCE,
+            **{name: asdict(interval) for name, interval in intervals.items()},
+        }
     path = output / "scores.json"
-    write_json(
-        path,
-        {
-            "scores": {one.metric.name: one.score for one in results},
-            "sum": sum(one.score for one in results),
-            "metrics": {one.metric.name: one.values for one in results},
-            "provenance": provenance,
-        },
-    )
+    write_json(path, content)
     return path
 
 
-def table(results: Sequence[Result], title: str) -> Table:
+def challenge_sum(results: Sequence[Result]) -> float | None:
+    """The sum of the challenge's metrics among the results; None where there is none."""
+    counted = [one.score for one in results if one.metric.name in METRICS]
+    return sum(counted) if counted else None
+
+
+def table(
+    results: Sequence[Result], title: str, intervals: Mapping[str, Interval] | None = None
+) -> Table:
     """Sets the scores and their sum out for a terminal.
 
     Args:
         results: The metrics' results.
         title: What was scored, and how.
+        intervals: Over repeated seeds, by the metric's name, and of the `sum`.
 
     Returns:
         The table.
@@ -138,12 +156,23 @@ def table(results: Sequence[Result], title: str) -> Table:
     drawn = Table(title=title, min_width=len(title) + 4)
     drawn.add_column("metric")
     drawn.add_column("score", justify="right")
+    if intervals:
+        count = len(next(iter(intervals.values())).scores)
+        drawn.add_column(f"{count} seeds, {CONFIDENCE:.0%}", justify="right")
     drawn.add_column("time", justify="right")
+
+    def add(name: str, score: float, seconds: float, title: str) -> None:
+        interval = [str(intervals[name])] if intervals else []
+        drawn.add_row(title, _four_digits(score), *interval, f"{seconds:.0f} s")
+
     for one in results:
-        drawn.add_row(one.metric.name, _four_digits(one.score), f"{one.seconds:.0f} s")
-    drawn.add_section()
-    seconds = sum(one.seconds for one in results)
-    drawn.add_row("sum", _four_digits(sum(one.score for one in results)), f"{seconds:.0f} s")
+        add(one.metric.name, one.score, one.seconds, one.metric.name)
+    total = challenge_sum(results)
+    if total is not None:
+        drawn.add_section()
+        only = all(one.metric.name in METRICS for one in results)
+        title = "sum" if only else "sum of the challenge's"
+        add("sum", total, sum(one.seconds for one in results), title)
     return drawn
 
 
