@@ -1,6 +1,6 @@
 """One optimisation step of a VAE, and everything that changes with it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -181,9 +181,14 @@ class Learner:
             self.discriminator_optimizer.load_state_dict(state["discriminator_optimizer"])
 
 
-def new_model(shape: NetworkShape, seed: int, device: torch.device) -> VAE:
+def new_model(
+    shape: NetworkShape,
+    seed: int,
+    device: torch.device,
+    mean_colour: Sequence[float] | None = None,
+) -> VAE:
     """A VAE with freshly drawn weights that depend on the seed alone, in channels-last layout."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = VAE(shape)
+        model = VAE(shape, mean_colour)
     return model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -47,7 +47,7 @@ _STREAMS = {PRETRAINING: 0, TRAINING: 1, "second batch": 2}
 
 # So many skipped steps in a row can't be chance: the run is broken and ends.
 _MOST_SKIPPED_RUNNING = 100
-_IMAGES_FOR_KL = 1024
+_SAMPLE_IMAGES = 1024
 _MEASURED_STEPS = 3
 
 
@@ -206,6 +206,7 @@ class _Run:
         self.checkpoint_seconds = 0.0
         self.seconds_per_step = 0.0
         self.measured: dict[float, float] = {}
+        self.mean_colour = _sample(request.dataset).mean(axis=(0, 1, 2)).tolist()
         self.identity = checkpoint.identity(
             method=request.method,
             dataset=request.dataset.fingerprint(),
@@ -247,11 +248,10 @@ class _Run:
         self.display.note(f"an earlier run of this name was kept as {other}")
 
     def _start(self) -> None:
-        seed, device = self.recipe.seed, self.request.device
         channels = self.request.dataset.observation_shape[2]
         shape = NetworkShape(channels)
         self.record = self._new_record(shape)
-        self.learner = self._new_learner(new_model(shape, seed, device), PRETRAINING)
+        self.learner = self._new_learner(self._new_model(shape), PRETRAINING)
         self._export()
         if self.budget.left <= 0:
             self._end(
@@ -266,7 +266,7 @@ class _Run:
                 gin.bind_parameter("network.width", width)
             shape = NetworkShape(channels)
             self.record = self._new_record(shape)
-            self.learner = self._new_learner(new_model(shape, seed, device), PRETRAINING)
+            self.learner = self._new_learner(self._new_model(shape), PRETRAINING)
             self._export()
         self.seconds_per_step = self._measure(shape.width)
         affordable = affordable_steps(self.budget.left, self.seconds_per_step, 10**9)
@@ -289,8 +289,7 @@ class _Run:
         shape = NetworkShape(self.request.dataset.observation_shape[2])
         self.phase = state["phase"]
         self.seconds_per_step = state["seconds_per_step"]
-        model = new_model(shape, self.recipe.seed, self.request.device)
-        self.learner = self._new_learner(model, self.phase)
+        self.learner = self._new_learner(self._new_model(shape), self.phase)
         self.learner.load_state_dict(state["learner"])
         self.budget.spent_before = self.record.seconds_spent
         self.budget.export_seconds = state["export_seconds"]
@@ -318,6 +317,9 @@ class _Run:
             git_revision=git_revision(),
             versions=versions(),
         )
+
+    def _new_model(self, shape: NetworkShape) -> VAE:
+        return new_model(shape, self.recipe.seed, self.request.device, self.mean_colour)
 
     def _new_learner(self, model: VAE, phase: str) -> Learner:
         """A learner with fresh optimisers; only training has a discriminator."""
@@ -347,8 +349,7 @@ class _Run:
         if width in self.measured:
             return self.measured[width]
         channels = self.request.dataset.observation_shape[2]
-        model = new_model(NetworkShape(channels, width=width), 0, self.request.device)
-        learner = self._new_learner(model, TRAINING)
+        learner = self._new_learner(self._new_model(NetworkShape(channels, width=width)), TRAINING)
         batches = self._batches(TRAINING)
         seconds = []
         for step in range(_MEASURED_STEPS + 1):
@@ -426,13 +427,12 @@ class _Run:
         learner, recipe = self.learner, self.recipe
         batches = self._batches(self.phase)
         second = self._batches("second batch")
-        planned = self.record.planned_steps
         shown = (learner.step_count, time.monotonic())
         while learner.step_count < steps and self.interruption.reason is None:
             if self.budget.left - keep_seconds < self.seconds_per_step:
                 break
             step = learner.step_count
-            current = capacity(step, planned)
+            current = capacity(step, self.record.planned_steps)
             terms = learner.step(objective, batches(step), current, lambda: second(step))  # noqa: B023
             if learner.step_count % batches.steps_per_epoch == 0:
                 learner.end_epoch()
@@ -440,7 +440,7 @@ class _Run:
                 row = {name: float(value) for name, value in terms.items()}
                 row |= {"capacity": current} if self.phase == TRAINING else {}
                 self._log(row, learner.step_count / batches.steps_per_epoch)
-                shown = self._show(row, shown, planned if self.phase == TRAINING else steps)
+                shown = self._show(row, shown)
                 if int(learner.skipped_running) >= _MOST_SKIPPED_RUNNING:
                     raise FloatingPointError(
                         f"{_MOST_SKIPPED_RUNNING} steps in a row had a gradient that is not finite"
@@ -463,11 +463,18 @@ class _Run:
         if self.phase == TRAINING:
             self.scorer.poll(self.learner.model, position | row)
 
-    def _show(self, row: Row, shown: tuple[int, float], planned: int) -> tuple[int, float]:
+    def _show(self, row: Row, shown: tuple[int, float]) -> tuple[int, float]:
+        """Shows a step, and plans anew by the speed since the one that was shown before."""
+        record = self.record
         now = (self.learner.step_count, time.monotonic())
         speed = (now[0] - shown[0]) / max(1e-9, now[1] - shown[1])
-        if speed and self.learner.step_count > self.recipe.log_every:
-            self.seconds_per_step = 0.5 * self.seconds_per_step + 0.5 / speed
+        if now[0] > self.recipe.log_every:
+            self.seconds_per_step = 0.9 * self.seconds_per_step + 0.1 / speed
+        if self.phase == TRAINING:
+            most = self.recipe.max_steps - now[0]
+            further = affordable_steps(self.budget.left, self.seconds_per_step, most)
+            record.planned_steps = now[0] + further
+        planned = record.planned_steps if self.phase == TRAINING else record.pretraining_steps
         details = describe_step(now[0], planned, self.budget.left, speed, row)
         self.display.update(self.phase, self.budget.spent / self.budget.seconds, details)
         return now
@@ -575,16 +582,20 @@ def _all_settings() -> dict[str, str]:
 @torch.inference_mode()
 def _latent_statistics(model: VAE, request: Request) -> tuple[list[float], list[float]]:
     """KL in nats and posterior standard deviation of each latent, over a fixed sample."""
-    dataset = request.dataset
-    generator = np.random.RandomState(0)
-    indices = np.sort(generator.randint(len(dataset.images), size=_IMAGES_FOR_KL))
     kl, deviation = [], []
-    for part in np.array_split(indices, 8):
-        images = torch.from_numpy(dataset.observe(part, generator)).permute(0, 3, 1, 2)
+    for part in np.array_split(_sample(request.dataset), 8):
+        images = torch.from_numpy(part).permute(0, 3, 1, 2)
         posterior = Posterior(*model.encoder(images.to(request.device)))
         kl.append(kl_to_prior(posterior))
         deviation.append(torch.exp(0.5 * posterior.log_variance))
     return torch.cat(kl).mean(0).tolist(), torch.cat(deviation).mean(0).tolist()
+
+
+def _sample(dataset: Dataset) -> np.ndarray:
+    """A fixed random sample of images, float32 `[1024, 64, 64, channels]` in [0, 1]."""
+    generator = np.random.RandomState(0)
+    indices = np.sort(generator.randint(len(dataset.images), size=_SAMPLE_IMAGES))
+    return dataset.observe(indices, generator)
 
 
 def check_room(folder: RunFolder, bytes_needed: int) -> None:

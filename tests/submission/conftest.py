@@ -11,6 +11,7 @@ import torch
 
 from submission.budget import Budget, Interruption, parse_duration
 from submission.configuration import configure
+from submission.datasets import mpi3d_mini
 from submission.datasets.dataset import Dataset
 from submission.environment import RunFolder
 from submission.progress import LineDisplay
@@ -52,8 +53,25 @@ def squares() -> Dataset:
     )
 
 
+@pytest.fixture(scope="session")
+def arms() -> Dataset:
+    """128 frames of mpi3d_mini: factors colour, size and the arm's two angles."""
+    sizes = (4, 1, 2, 1, 1, 4, 4)
+    return Dataset(
+        name="arms",
+        images=mpi3d_mini.render(sizes),
+        factor_names=mpi3d_mini.FACTOR_NAMES,
+        factor_sizes=sizes,
+        scored_factors=tuple(range(7)),
+        image_of_state=None,
+        white=255,
+        paint=None,
+        path=None,
+    )
+
+
 class Trial:
-    """A way to train on the squares as the command line would, in this process."""
+    """A way to train on a data set as the command line would, in this process."""
 
     def __init__(self, dataset: Dataset, root: Path) -> None:
         self.dataset = dataset
@@ -88,3 +106,14 @@ class Trial:
 @pytest.fixture
 def trial(squares: Dataset, tmp_path: Path) -> Callable[..., Record]:
     return Trial(squares, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def arms_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One output folder, so that the methods share their pre-training."""
+    return tmp_path_factory.mktemp("arms")
+
+
+@pytest.fixture
+def arms_trial(arms: Dataset, arms_root: Path) -> Callable[..., Record]:
+    return Trial(arms, arms_root)
