@@ -1,27 +1,23 @@
 """The command `python -m evaluator`."""
 
 import argparse
-import json
 import os
 import sys
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
 
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from evaluator import metrics, representations, scores
+from evaluator.arguments import LAST_SEED, Parser, parse_count, parse_seed, training_record
 from evaluator.ground_truth import GroundTruth
 from evaluator.intervals import Interval, t_interval
 from evaluator.metrics import Result
 from evaluator.representations import Representation
 from submission.errors import UserError, run_command_line
-
-# Of numpy's RandomState.
-_LAST_SEED = 2**32 - 1
 
 _EXAMPLES = """\
 examples:
@@ -53,10 +49,10 @@ def main() -> None:
     chosen = metrics.choose(arguments.metrics)
     metrics.check_bindings(arguments.gin, chosen)
     last_seed = arguments.seed + arguments.repeats - 1
-    if last_seed > _LAST_SEED:
-        raise UserError(f"--repeats asks for the seed {last_seed}: the last one is {_LAST_SEED}")
+    if last_seed > LAST_SEED:
+        raise UserError(f"--repeats asks for the seed {last_seed}: the last one is {LAST_SEED}")
     representations.find(arguments.representation, arguments.allow_pickle)
-    run = _run_record(arguments.representation)
+    run = training_record(arguments.representation)
     name = arguments.dataset or run.get("dataset")
     if name is None:
         raise UserError(
@@ -139,15 +135,8 @@ def _intervals(by_seed: Collection[list[Result]]) -> dict[str, Interval]:
     return intervals | ({"sum": t_interval(sums)} if sums else {})
 
 
-class _Parser(argparse.ArgumentParser):
-    """Tells a mistake in one line, without the usage."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message} (--help shows the usage)")
-
-
 def _parse(arguments: list[str]) -> argparse.Namespace:
-    parser = _Parser(
+    parser = Parser(
         prog="python -m evaluator",
         description="Scores a representation as the NeurIPS 2019 Disentanglement Challenge did.",
         epilog=_EXAMPLES,
@@ -172,11 +161,14 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         f"{', '.join(metrics.FURTHER_METRICS)}",
     )
     parser.add_argument(
-        "--seed", type=_seed, default=0, help="of every generator (default: the challenge's, 0)"
+        "--seed",
+        type=parse_seed,
+        default=0,
+        help="of every generator (default: the challenge's, 0)",
     )
     parser.add_argument(
         "--repeats",
-        type=_repeats,
+        type=parse_count,
         default=1,
         metavar="N",
         help="score with N seeds, from --seed on, and show a 95%% interval of their mean; the "
@@ -216,34 +208,6 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--no-report", action="store_true", help="don't write report.html")
     return parser.parse_args(arguments)
-
-
-def _seed(text: str) -> int:
-    seed = int(text)
-    if not 0 <= seed <= _LAST_SEED:
-        raise argparse.ArgumentTypeError(f"{seed} is not between 0 and {_LAST_SEED}")
-    return seed
-
-
-def _repeats(text: str) -> int:
-    repeats = int(text)
-    if repeats < 1:
-        raise argparse.ArgumentTypeError(f"{repeats} is not 1 or more")
-    return repeats
-
-
-def _run_record(representation: Path) -> dict[str, Any]:
-    """What the training beside a representation recorded; nothing where there was none."""
-    path = representation.absolute().parent / "training" / "run.json"
-    try:
-        record = json.loads(path.read_text())
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} can't be read ({error}): mend it or pass --dataset") from error
-    if not isinstance(record, dict):
-        raise UserError(f"{path} holds no JSON object: mend it or pass --dataset")
-    return record
 
 
 @contextmanager

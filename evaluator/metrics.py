@@ -331,7 +331,7 @@ def run(
         _seed_all(seed)
         try:
             raw = compute(ground_truth, spread.watch, random_state=np.random.RandomState(seed))
-        except ValueError as error:
+        except (ValueError, IndexError) as error:
             raise UserError(
                 f"disentanglement_lib's {metric.name} of {representation.path} fails "
                 f"({' '.join(str(error).split())}): are the samples too few?"

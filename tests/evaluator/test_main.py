@@ -56,6 +56,8 @@ def folder(write_torchscript, make_encoder):
         (["--gin", "dci.num_trian = 3"], "did you mean dci.num_train?"),
         (["--preset", "quik"], "'quick', 'challenge', 'paper'"),
         (["--seed", "-1"], "between 0 and"),
+        (["--repeats", "0"], "between 1 and"),
+        (["--seed", "4294967295", "--repeats", "2"], "the last one is 4294967295"),
         (["--engine", "slow"], "reference"),
         ([], "--dataset is missing"),
         (["--dataset", "mpi3d_tiny"], "mpi3d_"),
@@ -207,3 +209,28 @@ def test_a_representation_of_nan_is_told_in_one_line(write_torchscript, on_mini)
 
     answer = evaluate(write_torchscript(Nan()), "--dataset", "mpi3d_mini", "--no-report")
     assert_refused(answer, "not finite")
+
+
+@pytest.mark.slow
+def test_repeats_add_an_interval_and_leave_the_score(folder, tmp_path, on_mini):
+    chosen = ("--metrics", "mig", "dci", "dci_completeness", *bindings([*SMALL[:2], SMALL[-2]]))
+    written = {}
+    for repeats in (1, 3):
+        output = tmp_path / str(repeats)
+        answer = evaluate(
+            *(folder, "--dataset", "mpi3d_mini", "--no-report", "--output", output),
+            *("--repeats", repeats, *chosen),
+        )
+        assert answer.returncode == 0, answer.stderr
+        written[repeats] = json.loads((output / "scores.json").read_text())
+    assert "repeats" not in written[1]
+    assert written[3]["scores"] == written[1]["scores"]
+    assert written[3]["sum"] == written[1]["sum"]
+    repeats = written[3]["repeats"]
+    assert repeats["seeds"] == [0, 1, 2]
+    for name, score in written[3]["scores"].items():
+        assert repeats[name]["scores"][0] == score
+        assert len(set(repeats[name]["scores"])) == 3
+    assert "3 seeds, 95%" in answer.stdout
+    completeness = written[3]["metrics"]["dci"]["completeness"]
+    assert written[3]["scores"]["dci_completeness"] == completeness

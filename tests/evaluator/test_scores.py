@@ -11,7 +11,8 @@ from rich.console import Console
 from evaluator import metrics, representations, scores
 from evaluator.compat import load_metric_module
 from evaluator.ground_truth import GroundTruth
-from evaluator.metrics import METRICS
+from evaluator.intervals import t_interval
+from evaluator.metrics import FURTHER_METRICS, METRICS
 
 SIZES = ["mig.num_train = 100", "irs.num_train = 100"]
 
@@ -114,3 +115,38 @@ def test_a_rounding_error_below_zero_is_shown_as_zero(scored):
     console = Console(width=60, record=True, file=io.StringIO())
     console.print(scores.table([replace(results[0], score=-2.2e-16)], "spelled"))
     assert "-0.0000" not in console.export_text()
+
+
+def test_scores_json_and_the_table_tell_the_interval_over_seeds(tmp_path, scored):
+    results, dataset, representation = scored
+    intervals = {
+        "mig": t_interval([0.1, 0.2]),
+        "irs": t_interval([0.5, 0.5]),
+        "sum": t_interval([0.6, 0.7]),
+    }
+    path = scores.write_scores(
+        *(tmp_path, results, dataset, representation),
+        **{"seed": 3, "engine": "reference", "preset": "quick", "intervals": intervals},
+    )
+    written = json.loads(path.read_text())
+    assert written["scores"]["mig"] == results[0].score
+    assert written["repeats"]["seeds"] == [3, 4]
+    assert written["repeats"]["confidence"] == 0.95
+    assert written["repeats"]["mig"]["scores"] == [0.1, 0.2]
+    assert written["repeats"]["sum"]["mean"] == pytest.approx(0.65)
+
+    text = io.StringIO()
+    Console(file=text, width=100).print(scores.table(results, "title", intervals))
+    assert "2 seeds, 95%" in text.getvalue()
+    assert "0.150 ± 0.635" in text.getvalue()
+
+
+def test_further_metrics_are_no_part_of_the_sum(scored):
+    results = scored[0]
+    further = replace(results[0], metric=FURTHER_METRICS["modularity"], score=0.9)
+    total = results[0].score + results[1].score
+    assert scores.challenge_sum([*results, further]) == total
+    assert scores.challenge_sum([further]) is None
+    text = io.StringIO()
+    Console(file=text, width=100).print(scores.table([further], "title"))
+    assert "sum" not in text.getvalue()

@@ -1,0 +1,327 @@
+"""The command `python -m evaluator.udr`: unsupervised disentanglement ranking.
+
+Duan et al. (2020), "Unsupervised Model Selection for Variational Disentangled Representation
+Learning", ask how alike the latents of models are that differ in the seed of their training only:
+disentangled ones should agree up to order, sign and scale, and no label is needed to see it. The
+released disentanglement_lib 1.5 lacks the metric; this follows the one in its repository, which
+averages over each model's latents by itself where the paper's equation 2 averages over both.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gin
+import numpy as np
+
+from evaluator import representations
+from evaluator.arguments import Parser, parse_seed, training_record
+from evaluator.ground_truth import GroundTruth
+from submission.errors import UserError, run_command_line
+from submission.files import write_json
+
+GIN_FILE = Path(__file__).resolve().parent.parent / "gin" / "evaluation" / "udr.gin"
+
+_EXAMPLES = """\
+examples:
+  # three runs that differ in --seed only
+  python -m evaluator.udr scratch/shared/seed_{0,1,2}/representation
+"""
+
+
+@gin.configurable("udr")
+@dataclass(frozen=True)
+class Settings:
+    """What `gin/evaluation/udr.gin` sets.
+
+    Attributes:
+        num_points: Images that the models are compared on.
+        batch_size: Images drawn at a time, which decides on the draws.
+        kl_threshold: A latent counts if its KL to the prior is above this, in nats.
+        alpha: Weight of the Lasso's penalty.
+    """
+
+    num_points: int
+    batch_size: int
+    kl_threshold: float
+    alpha: float
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """What one kind of similarity says of the models.
+
+    Attributes:
+        pairwise: [models, models]; row i, column j: how well the latents of model i, one each, tell
+            those of model j. Zero on the diagonal.
+        scores: [models], each the median over its column: the other models.
+    """
+
+    pairwise: np.ndarray
+    scores: np.ndarray
+
+
+def spearman(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Absolute rank correlations of all pairs of latents; 0 with a constant.
+
+    Args:
+        first: [n, latents of one model].
+        second: [n, latents of another].
+
+    Returns:
+        [latents of one, latents of the other], in [0, 1].
+    """
+    from scipy.stats import rankdata
+
+    ranks = [_standardised(rankdata(codes, axis=0)) for codes in (first, second)]
+    return np.abs(ranks[0].T @ ranks[1]) / len(first)
+
+
+def lasso(first: np.ndarray, second: np.ndarray, alpha: float) -> np.ndarray:
+    """Absolute weights of the Lasso that predicts the second model's latents from the first's.
+
+    Args:
+        first: [n, latents of one model].
+        second: [n, latents of another].
+        alpha: Weight of the penalty.
+
+    Returns:
+        [latents of one, latents of the other].
+    """
+    from sklearn.linear_model import Lasso
+
+    model = Lasso(alpha=alpha).fit(_standardised(first), _standardised(second))
+    return np.abs(np.reshape(model.coef_, (second.shape[1], first.shape[1]))).T
+
+
+def agreement(similarity: np.ndarray) -> float:
+    """How nearly each latent of either model has one counterpart, and no second one.
+
+    Args:
+        similarity: [latents of one model, latents of another], none negative.
+
+    Returns:
+        The mean over the latents of max(r)^2 / sum(r), averaged over the two models; 0 for a latent
+        without any similarity, and where a model has no latents.
+    """
+    if not similarity.size:
+        return 0.0
+    means = []
+    for axis in (0, 1):
+        total = similarity.sum(axis=axis)
+        best = similarity.max(axis=axis)
+        means.append(np.mean(np.divide(best**2, total, out=np.zeros_like(total), where=total > 0)))
+    return float(np.mean(means))
+
+
+def rank(
+    codes: Sequence[np.ndarray], similarity: Callable[[np.ndarray, np.ndarray], np.ndarray]
+) -> Ranking:
+    """Compares every model with every other.
+
+    Args:
+        codes: [n, latents] of each model, on the same images; only latents that count.
+        similarity: `spearman`, or `lasso` with its penalty.
+
+    Returns:
+        The ranking.
+    """
+    pairwise = np.zeros((len(codes), len(codes)))
+    for i, first in enumerate(codes):
+        for j, second in enumerate(codes):
+            if i != j and first.size and second.size:
+                pairwise[i, j] = agreement(similarity(first, second))
+    others = ~np.eye(len(codes), dtype=bool)
+    scores = [np.median(pairwise[others[:, j], j]) for j in range(len(codes))]
+    return Ranking(pairwise, np.array(scores))
+
+
+def draw_codes(
+    ground_truth: GroundTruth,
+    encoders: Sequence[representations.Encode],
+    settings: Settings,
+    seed: int,
+) -> list[np.ndarray]:
+    """Encodes the same images with every model.
+
+    Args:
+        ground_truth: The data set.
+        encoders: One for each model.
+        settings: How many images, and in which batches.
+        seed: Of the draws.
+
+    Returns:
+        float64 [num_points, latents] of each model.
+
+    Raises:
+        UserError: A model fails.
+    """
+    random_state = np.random.RandomState(seed)
+    batches: list[list[np.ndarray]] = [[] for _ in encoders]
+    for _ in range(settings.num_points // settings.batch_size):
+        images = ground_truth.sample_observations(settings.batch_size, random_state)
+        for parts, encode in zip(batches, encoders, strict=True):
+            parts.append(encode(images))
+    return [np.concatenate(parts).astype(np.float64) for parts in batches]
+
+
+def informative(record: Mapping[str, Any], codes: np.ndarray, threshold: float) -> np.ndarray:
+    """Which latents count.
+
+    Args:
+        record: The training's record, empty if there is none.
+        codes: [n, latents].
+        threshold: Of the KL to the prior, in nats.
+
+    Returns:
+        Bool [latents]: whether the recorded KL is above the threshold; without a record, whether
+        the latent is no constant.
+    """
+    recorded = record.get("kl_per_latent")
+    if isinstance(recorded, list) and len(recorded) == codes.shape[1]:
+        return np.array(recorded) > threshold
+    return np.ptp(codes, axis=0) > 0
+
+
+def main() -> None:
+    """Ranks runs; the arguments come from the command line.
+
+    Raises:
+        UserError: A mistake in the arguments, the data set or a representation.
+    """
+    arguments = _parse(sys.argv[1:])
+    folders: list[Path] = arguments.representations
+    if len(folders) < 2:
+        raise UserError("UDR compares models: name two representation folders or more")
+    settings = _settings(arguments.gin)
+    for folder in folders:
+        representations.find(folder, arguments.allow_pickle)
+    records = [training_record(folder) for folder in folders]
+    named = {record["dataset"] for record in records if "dataset" in record}
+    if arguments.dataset is None and len(named) != 1:
+        told = f"the runs name {', '.join(sorted(named))}" if named else "no run.json names one"
+        raise UserError(f"--dataset is missing, and {told}")
+
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from rich.console import Console
+    from rich.table import Table
+
+    from submission import datasets
+
+    console = Console(markup=False, highlight=False)
+    ground_truth = GroundTruth(datasets.load(arguments.dataset or named.pop()))
+    models = [
+        representations.load(folder, ground_truth, arguments.allow_pickle) for folder in folders
+    ]
+    codes = draw_codes(ground_truth, [one.encode for one in models], settings, arguments.seed)
+    for folder, record in zip(folders, records, strict=True):
+        if "kl_per_latent" not in record:
+            console.print(
+                f"warning: no training/run.json beside {folder} tells the KL of its latents: all "
+                "that are no constants count",
+                soft_wrap=True,
+            )
+    counted = [
+        one[:, informative(record, one, settings.kl_threshold)]
+        for one, record in zip(codes, records, strict=True)
+    ]
+    rankings = {
+        "lasso": rank(counted, lambda first, second: lasso(first, second, settings.alpha)),
+        "spearman": rank(counted, spearman),
+    }
+
+    table = Table(title=f"UDR on {ground_truth.dataset.name}, seed {arguments.seed}")
+    for column in ("representation", "latents that count", *rankings):
+        table.add_column(column, justify="left" if column == "representation" else "right")
+    for row, (folder, one) in enumerate(zip(folders, counted, strict=True)):
+        scores = [f"{ranking.scores[row]:.4f}" for ranking in rankings.values()]
+        table.add_row(str(folder), f"{one.shape[1]} of {codes[row].shape[1]}", *scores)
+    console.print(table)
+    if arguments.output is not None:
+        path = arguments.output / "udr.json"
+        write_json(
+            path,
+            {
+                "representations": [str(folder) for folder in folders],
+                "dataset": ground_truth.dataset.name,
+                "seed": arguments.seed,
+                "settings": vars(settings),
+                "latents": [one.shape[1] for one in counted],
+                **{
+                    name: {
+                        "scores": ranking.scores.tolist(),
+                        "pairwise": ranking.pairwise.tolist(),
+                    }
+                    for name, ranking in rankings.items()
+                },
+            },
+        )
+        console.print(f"scores: {path}", soft_wrap=True)
+
+
+def _standardised(columns: np.ndarray) -> np.ndarray:
+    """Of mean 0 and deviation 1; a constant becomes 0."""
+    centred = columns - columns.mean(axis=0)
+    deviation = centred.std(axis=0)
+    constant = np.ptp(columns, axis=0) == 0
+    return np.where(constant, 0.0, centred / np.where(constant, 1.0, deviation))
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    parser = Parser(
+        prog="python -m evaluator.udr",
+        description="Ranks models that differ in the seed of their training by how alike they are.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "representations",
+        type=Path,
+        nargs="+",
+        metavar="REPRESENTATION_DIR",
+        help="two or more, in the formats that python -m evaluator takes",
+    )
+    parser.add_argument("--dataset", help="default: what the runs' ../training/run.json say")
+    parser.add_argument("--seed", type=parse_seed, default=0, help="of the draws (default: 0)")
+    parser.add_argument(
+        "--gin",
+        action="append",
+        default=[],
+        metavar="'NAME = VALUE'",
+        help="overrides a setting of gin/evaluation/udr.gin; repeatable",
+    )
+    parser.add_argument("--output", type=Path, metavar="DIR", help="where udr.json goes, if at all")
+    parser.add_argument(
+        "--allow-pickle",
+        action="store_true",
+        help="read python_model.dill or a pickled nn.Module, which runs the code that it holds",
+    )
+    return parser.parse_args(arguments)
+
+
+def _settings(bindings: Sequence[str]) -> Settings:
+    gin.clear_config()
+    try:
+        gin.parse_config([GIN_FILE.read_text(), *bindings])
+        settings = Settings()  # type: ignore[call-arg]  # gin fills the arguments in
+    except (ValueError, SyntaxError, TypeError) as error:
+        raise UserError(f"--gin: {str(error).splitlines()[0]}") from error
+    finally:
+        gin.clear_config()
+    for name, value in vars(settings).items():
+        if type(value) not in (int, float) or value < 0:
+            raise UserError(f"--gin: udr.{name} is {value!r}, not a number, 0 or more")
+    if settings.batch_size < 1 or settings.num_points % settings.batch_size:
+        raise UserError(
+            f"udr.num_points = {settings.num_points} must be a multiple of "
+            f"udr.batch_size = {settings.batch_size}"
+        )
+    return settings
+
+
+if __name__ == "__main__":
+    run_command_line(main)
