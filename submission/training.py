@@ -5,7 +5,6 @@ import datetime
 import fcntl
 import shutil
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -394,6 +393,7 @@ class _Run:
         return checkpoint.identity(
             dataset=self.request.dataset.fingerprint(),
             shape=self.learner.model.shape,
+            layers=_layers(),
             settings=settings,
             batch_size=self.recipe.batch_size,
             learning_rate=self.recipe.learning_rate,
@@ -500,7 +500,6 @@ class _Run:
         """Exports what there is after an exception, which the caller raises again."""
         if not hasattr(self, "learner"):
             return
-        traceback.print_exc()
         self._end("failed", f"{type(error).__name__}: {error}")
 
     def close(self) -> None:
@@ -573,6 +572,11 @@ class _Run:
 def _spares_weights(setting: str) -> bool:
     """Whether a killed run may go on with another value of the setting."""
     return setting == "trainer.budget" or setting.startswith("scoring.")
+
+
+def _layers() -> list[str]:
+    """The names of the networks' tensors: weights of other networks can't be read into these."""
+    return list(VAE(NetworkShape(image_channels=1, width=0.0)).state_dict())
 
 
 def _all_settings() -> dict[str, str]:
