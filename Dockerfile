@@ -14,12 +14,14 @@ RUN /opt/venv/bin/pip install --require-hashes --no-deps --requirement /tmp/requ
 ARG TORCH_INDEX=
 COPY requirements-torch.txt /tmp/
 RUN /opt/venv/bin/pip install ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} --requirement /tmp/requirements-torch.txt
-# What nothing here runs: C++ headers, tests, TensorFlow's libclang, pip. Only folders that hold a test
-# suite alone: numpy.testing reads a module in numpy/_core/tests, torch.testing is no test suite.
+# What nothing here runs: C++ headers, tests, TensorFlow's libclang, pip. (numpy.testing does read a module
+# of numpy/_core/tests.)
 RUN /opt/venv/bin/pip uninstall --yes pip libclang \
  && cd /opt/venv/lib/python3*/site-packages \
- && rm -r tensorflow/include torch/include torch/bin torch/test \
- && find . -type d \( -name tests -o -name test \) -not -path './numpy/_core/*' -prune -exec rm -r {} +
+ && rm -r tensorflow/include torch/include torch/test \
+ && find torch/bin -type f -not -name torch_shm_manager -delete \
+ && find . -type d -name tests -not -path './numpy/_core/*' -prune -exec rm -r {} + \
+ && /opt/venv/bin/python -c 'import matplotlib, numba, numpy.testing, pandas, sklearn, tensorflow, torch'
 
 FROM ${BASE_IMAGE}
 RUN groupadd --gid 1001 aicrowd \

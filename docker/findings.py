@@ -1,0 +1,254 @@
+"""What the portal would refuse, found before the upload."""
+
+import contextlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import docker
+import image
+import results
+import sandbox
+import scoring
+from docker.utils import exclude_paths
+from live_log import LiveLog
+from sandbox import SHARED, UID, Job, Limits
+
+from submission.errors import UserError
+
+# The challenge's, from its starter kit.
+_CHALLENGE = "aicrowd-neurips-2019-disentanglement-challenge"
+_ENTRY_POINT = "/home/aicrowd/run.sh"
+
+_MOST_GIGABYTES = {"CPU": 3.0, "CUDA": 10.0}
+_MOST_FILE_BYTES = 10 * 2**20
+_MOST_CONTEXT_BYTES = 50 * 2**20
+_DATA_ENDINGS = {
+    ".npz",
+    ".npy",
+    ".h5",
+    ".hdf5",
+    ".mat",
+    ".tar",
+    ".tgz",
+    ".gz",
+    ".zip",
+    ".pt",
+    ".ckpt",
+}
+_SECRET_NAMES = re.compile(
+    r"(\.env(\..+)?|\.netrc|\.pypirc|\.git-credentials|id_(rsa|dsa|ecdsa|ed25519)|.*\.(pem|key|p12|pfx)"
+    r"|credentials(\.json)?|environ_secret\.sh|\.aws|\.ssh|\.docker)"
+)
+_SECRETS = re.compile(
+    rb"-----BEGIN [A-Z ]*PRIVATE KEY-----|\bAKIA[0-9A-Z]{16}\b|\bgh[pousr]_[A-Za-z0-9]{36}\b"
+    rb"|\bgithub_pat_[A-Za-z0-9_]{40,}|\bglpat-[A-Za-z0-9_-]{20}|\bxox[abprs]-[A-Za-z0-9-]{10,}"
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        what: What was found.
+        remedy: What to do about it; "" when it is right.
+    """
+
+    what: str
+    remedy: str = ""
+
+
+def check(
+    client: docker.DockerClient,
+    tag: str,
+    representation: Path | None,
+    limits: Limits,
+    root: Path = image.ROOT,
+) -> Iterator[Finding]:
+    """Looks at the files, at the image, and at a representation in the image.
+
+    Args:
+        client: The engine.
+        tag: The image's name.
+        representation: The folder to try; None for none.
+        limits: What the representation's code may use.
+        root: The folder of the submission.
+
+    Yields:
+        A finding for each thing, right or wrong.
+    """
+    manifest, found = _check_manifest(root / "aicrowd.json")
+    yield from found
+    yield _check_run_sh(root / "run.sh")
+    yield from _check_context(root)
+    try:
+        inspected = image.get(client, tag)
+    except UserError as error:
+        yield Finding("there is no image", str(error))
+        return
+    yield from _check_image(inspected)
+    try:
+        probe = _probe(client, tag, representation, limits)
+    except (UserError, RuntimeError) as error:
+        yield Finding(f"the image couldn't be tried: {error}", "mend that first")
+        return
+    yield from _check_probe(probe, inspected, manifest)
+    yield _check_representation(probe, representation)
+
+
+def _check_manifest(path: Path) -> tuple[dict[str, Any], list[Finding]]:
+    try:
+        manifest = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        return {}, [Finding(f"{path.name} can't be read ({error})", "write one: docs/container.md")]
+    if not isinstance(manifest, dict):
+        return {}, [Finding(f"{path.name} holds no JSON object", "write one: docs/container.md")]
+    found = []
+    for key in ("challenge_id", "grader_id"):
+        value = manifest.get(key)
+        remedy = "" if value == _CHALLENGE else f'set it to "{_CHALLENGE}"'
+        found.append(Finding(f"{path.name}: {key} is {value!r}", remedy))
+    authors = manifest.get("authors")
+    named = isinstance(authors, list) and authors and all(isinstance(one, str) for one in authors)
+    right = named and not any(one.strip() in ("", "your-aicrowd-username") for one in authors or ())
+    remedy = "" if right else "list your AIcrowd user names"
+    found.append(Finding(f"{path.name}: authors is {authors!r}", remedy))
+    gpu = manifest.get("gpu")
+    remedy = "" if isinstance(gpu, bool) else "set it to true or false"
+    found.append(Finding(f"{path.name}: gpu is {json.dumps(gpu)}", remedy))
+    return manifest, found
+
+
+def _check_run_sh(path: Path) -> Finding:
+    if not path.is_file():
+        return Finding("there is no run.sh", "add it: the portal starts it")
+    if not os.access(path, os.X_OK):
+        return Finding("run.sh isn't executable", "chmod +x run.sh")
+    first = path.read_bytes().split(b"\n", 1)[0]
+    if not first.startswith(b"#!") or first.endswith(b"\r"):
+        return Finding(
+            f"run.sh begins with {first[:40]!r}",
+            "begin it with #!/usr/bin/env bash, and end its lines as on Linux",
+        )
+    return Finding("run.sh is executable")
+
+
+def _check_context(root: Path) -> Iterator[Finding]:
+    """Data sets and secrets in what a build sends to the engine."""
+    ignore = root / ".dockerignore"
+    lines = ignore.read_text().splitlines() if ignore.exists() else []
+    patterns = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    total = wrong = 0
+    for name in sorted(exclude_paths(str(root), patterns)):
+        path = root / name
+        if not path.is_file() or path.is_symlink():
+            continue
+        size = path.stat().st_size
+        total += size
+        if size > _MOST_FILE_BYTES or path.suffix in _DATA_ENDINGS:
+            wrong += 1
+            yield Finding(
+                f"{name} ({size / 2**20:.1f} MiB) goes into the image: a data set or a model?",
+                "name it in .dockerignore",
+            )
+        elif any(_SECRET_NAMES.fullmatch(part) for part in Path(name).parts) or _SECRETS.search(
+            path.read_bytes()
+        ):
+            wrong += 1
+            yield Finding(
+                f"{name} goes into the image and looks like a secret",
+                "name it in .dockerignore; if it was ever pushed, revoke it",
+            )
+    if total > _MOST_CONTEXT_BYTES:
+        yield Finding(
+            f"the build sends {total / 2**20:.0f} MiB to the engine",
+            "name in .dockerignore what the Dockerfile doesn't copy",
+        )
+    elif not wrong:
+        yield Finding(
+            f"no data set and no secret in the {total / 2**20:.1f} MiB that a build sends"
+        )
+
+
+def _check_image(inspected: Any) -> Iterator[Finding]:
+    config = inspected.attrs["Config"]
+    user = config.get("User") or "root"
+    remedy = "" if user in ("aicrowd", str(UID)) else "end the Dockerfile with USER aicrowd"
+    yield Finding(f"the image's user is {user}", remedy)
+    entry_point = config.get("Entrypoint") or []
+    remedy = "" if entry_point == [_ENTRY_POINT] else f'set ENTRYPOINT ["{_ENTRY_POINT}"]'
+    yield Finding(f"the image's entry point is {' '.join(entry_point) or 'missing'}", remedy)
+    revision = image.revision(inspected)
+    clean = revision != "unknown" and not revision.endswith("-dirty")
+    remedy = "" if clean else "commit, then build with `python docker/portal.py build`"
+    yield Finding(f"the image's code is git revision {revision}", remedy)
+
+
+def _probe(
+    client: docker.DockerClient, tag: str, representation: Path | None, limits: Limits
+) -> dict[str, Any]:
+    """Runs probe.py in the image, without a GPU."""
+    with contextlib.ExitStack() as stack:
+        place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="portal-check-")))
+        mounts = {}
+        if representation is not None:
+            copy = results.readable_copy(representation, limits.output)
+            mounts["/REPRESENTATION"] = stack.enter_context(copy)
+        shared = stack.enter_context(sandbox.output(client, tag, limits.output))
+        log = stack.enter_context(
+            LiveLog("check", limits.seconds, place / "log.txt", limits.printed)
+        )
+        job = Job(
+            title="check",
+            image=tag,
+            entrypoint=["python", "-c", (Path(__file__).parent / "probe.py").read_text()],
+            arguments=["/REPRESENTATION", f"{SHARED}/probe"],
+            environment={},
+            mounts=mounts,
+        )
+        scoring.check(sandbox.run(client, job, shared, limits, log), "check", log)
+        results.take(shared, "probe", place, limits.output)
+        probe: dict[str, Any] = json.loads((place / "probe.json").read_text())
+        return probe
+
+
+def _check_probe(
+    probe: dict[str, Any], inspected: Any, manifest: dict[str, Any]
+) -> Iterator[Finding]:
+    uid = probe["uid"]
+    remedy = "" if uid == UID else f"make the user with `useradd --uid {UID} aicrowd`"
+    yield Finding(f"the uid of aicrowd in the image is {uid}", remedy)
+    runs = probe["entry_point_runs"]
+    remedy = "" if runs else f"copy run.sh to {_ENTRY_POINT}, executable"
+    yield Finding(f"{_ENTRY_POINT} {'can' if runs else 'can not'} be run", remedy)
+    build = "CUDA" if probe["torch_has_cuda"] else "CPU"
+    gigabytes = inspected.attrs["Size"] / 1e9
+    most = _MOST_GIGABYTES[build]
+    remedy = (
+        "" if gigabytes < most else "find what is large with `docker history`, and leave it out"
+    )
+    yield Finding(f"the image has {gigabytes:.2f} GB, of {most:.0f} ({build} build)", remedy)
+    if manifest.get("gpu") is True and build == "CPU":
+        yield Finding(
+            f"aicrowd.json asks for a GPU, and the image holds torch {probe['torch']} without CUDA",
+            "build without --cpu, or set gpu to false",
+        )
+
+
+def _check_representation(probe: dict[str, Any], folder: Path | None) -> Finding:
+    if folder is None:
+        return Finding(
+            "there is no representation to try",
+            "run `python docker/portal.py simulate`, or name a folder",
+        )
+    if probe["mistake"]:
+        return Finding(
+            f"the representation fails without a GPU: {probe['mistake']}", "export it anew"
+        )
+    return Finding(f"without a GPU, {probe['representation']}")

@@ -1,0 +1,116 @@
+"""A container's output as it comes: on the terminal, in a file, and never more than a limit."""
+
+import json
+import re
+import threading
+from pathlib import Path
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+from submission.budget import format_duration
+
+# What a terminal would take as a command, from a program that nobody has to trust.
+ESCAPES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|.)?")
+_LONGEST_LINE = 2000
+
+
+class LiveLog:
+    """Shows lines and a progress bar, and keeps the lines in a file.
+
+    Args:
+        title: What runs, for the bar.
+        seconds: Its wall clock.
+        path: The file for the lines.
+        most_bytes: How much is taken; `is_full` says when there was more.
+
+    Attributes:
+        last_error: The last line that began with `error: `, without that; "" when none did.
+    """
+
+    def __init__(self, title: str, seconds: float, path: Path, most_bytes: int) -> None:
+        self.last_error = ""
+        self.is_full = threading.Event()
+        self._room = most_bytes
+        self._seconds = seconds
+        self._pending = b""
+        self._fraction: float | None = None
+        self._file = path.open("w", encoding="utf-8")
+        console = Console()
+        self._live = console.is_terminal
+        self._progress = Progress(
+            TextColumn(f"[bold]{title}"),
+            BarColumn(20),
+            TextColumn("{task.description}"),
+            console=console,
+            transient=True,
+            disable=not self._live,
+        )
+        self._task = self._progress.add_task("starting", total=1.0)
+
+    def __enter__(self) -> "LiveLog":
+        """Starts the bar."""
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Writes what is left of the last line, and ends the bar."""
+        if self._pending:
+            self._line(self._pending)
+        self._progress.stop()
+        self._file.close()
+
+    def feed(self, chunk: bytes) -> None:
+        """Takes output, in pieces of any length."""
+        if len(chunk) > self._room:
+            self.is_full.set()
+        chunk = chunk[: self._room]
+        self._room -= len(chunk)
+        # A carriage return rewrites a progress line: each state is a line here.
+        *lines, self._pending = re.split(rb"[\r\n]+", self._pending + chunk)
+        for line in lines:
+            self._line(line)
+        while len(self._pending) > _LONGEST_LINE:
+            self._line(self._pending[:_LONGEST_LINE])
+            self._pending = self._pending[_LONGEST_LINE:]
+        self._file.flush()
+
+    def tick(self, seconds: float) -> None:
+        """Moves the bar."""
+        share = min(1.0, seconds / self._seconds) if self._fraction is None else self._fraction
+        clock = f"{share:4.0%}  {format_duration(seconds)} of {format_duration(self._seconds)}"
+        self._progress.update(self._task, completed=share, description=clock)
+
+    def _line(self, content: bytes) -> None:
+        text = ESCAPES.sub("", content.decode("utf-8", "replace"))
+        text = "".join(character for character in text if character.isprintable())
+        if not text.strip():
+            return
+        self._file.write(text + "\n")
+        if text.startswith("error: "):
+            self.last_error = text.removeprefix("error: ")
+        if self._is_progress(text) and self._live:
+            return
+        if self._live:
+            self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        else:
+            print(text, flush=True)
+
+    def _is_progress(self, text: str) -> bool:
+        """Whether a line is the challenge's event that tells how far training is."""
+        if not text.startswith('{"event_type"'):
+            return False
+        try:
+            payload = json.loads(text)["payload"]
+            if "training_progress" not in payload:
+                return False
+            self._fraction = min(1.0, max(0.0, float(payload["training_progress"])))
+        except (ValueError, KeyError, TypeError):
+            return False
+        return True

@@ -1,0 +1,304 @@
+"""`python docker/portal.py`: builds the submission's image, and runs it as the portal did."""
+
+import argparse
+import re
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, NoReturn
+
+# Behind the libraries: docker/ and gin/ there mustn't stand for the libraries of these names.
+sys.path.append(str(Path(__file__).resolve().parent.parent))
+
+import docker
+import engine
+import findings
+import image
+import interrupts
+import sandbox
+import scoring
+import simulation
+from docker.errors import ImageNotFound
+from sandbox import Limits
+from scoring import Scoring
+from simulation import Round
+
+from submission import datasets
+from submission.budget import parse_duration
+from submission.environment import Environment, RunFolder
+from submission.errors import (
+    EXIT_DONE,
+    EXIT_FAILED,
+    EXIT_USER_ERROR,
+    UserError,
+    run_command_line,
+)
+from submission.files import TEMPORARY_PREFIX
+
+_EXAMPLES = """examples:
+  python docker/portal.py build --cpu
+  python docker/portal.py check
+  python docker/portal.py simulate                      as the portal: 8 hours
+  python docker/portal.py simulate --time-limit 20m -- --method factor_vae --budget 15m
+  python docker/portal.py score their/representation --dataset mpi3d_toy --output scratch/theirs
+  python docker/portal.py score --verify scratch/shared/experiment_name/scores.json
+
+exit codes: 0 done, 2 a mistake that one line tells, 1 anything else (--verify: the scores differ)
+"""
+
+_UNITS = {"k": 2**10, "m": 2**20, "g": 2**30}
+
+
+class _Parser(argparse.ArgumentParser):
+    """Tells a mistake in one line, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message} (--help shows the usage)")
+
+
+def main() -> int:
+    """Runs a subcommand; returns the exit code."""
+    arguments, passed_on = parse(sys.argv[1:])
+    interrupts.install()
+    try:
+        with engine.errors_told():
+            code: int = arguments.command(engine.connect(), arguments, passed_on)
+    except KeyboardInterrupt:
+        print("interrupted: the containers and what they wrote are removed", file=sys.stderr)
+        return EXIT_FAILED
+    except RuntimeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    except PermissionError as error:
+        raise UserError(
+            f"{error.filename} can't be used ({error.strerror}): choose a folder of yours"
+        ) from error
+    return code
+
+
+def parse(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Splits the command line at `--`: this command's options, and what the container gets."""
+    passed_on: list[str] = []
+    if "--" in words:
+        place = words.index("--")
+        words, passed_on = words[:place], words[place + 1 :]
+    parser = _Parser(
+        prog="python docker/portal.py",
+        description="Builds the submission's image, and trains and scores in it as the portal did.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    build = commands.add_parser("build", help="build the image")
+    build.add_argument("--base-image", help="instead of the Dockerfile's (environment: BASE_IMAGE)")
+    build.add_argument(
+        "--cpu", action="store_true", help="PyTorch's CPU build, gigabytes smaller; no GPU then"
+    )
+    build.add_argument(
+        "--network", help="of the build's steps, such as host (environment: BUILD_NETWORK)"
+    )
+    build.set_defaults(command=_build)
+
+    simulate = commands.add_parser(
+        "simulate", help="train and score in the image (-- OPTIONS of run.sh)"
+    )
+    simulate.add_argument("--dataset", help="(AICROWD_DATASET_NAME, else mpi3d_mini)")
+    simulate.add_argument("--name", help="the run's folder (AICROWD_EVALUATION_NAME)")
+    simulate.add_argument("--time-limit", default="8h", help="training's wall clock (8h)")
+    simulate.add_argument("--scoring-time-limit", default="4h", help="scoring's wall clock (4h)")
+    simulate.add_argument("--gpu", choices=("auto", "yes", "no"), default="auto")
+    simulate.set_defaults(command=_simulate)
+
+    score = commands.add_parser(
+        "score", help="score a representation in the image (-- OPTIONS of python -m evaluator)"
+    )
+    score.add_argument("representation", type=Path, nargs="?", help="the folder")
+    score.add_argument(
+        "--dataset", help="(what training recorded, else AICROWD_DATASET_NAME, else mpi3d_mini)"
+    )
+    score.add_argument("--output", type=Path, help="where the scores go (the folder's parent)")
+    score.add_argument(
+        "--verify",
+        type=Path,
+        metavar="SCORES.JSON",
+        help="compute these again, and tell whether they are the same",
+    )
+    score.add_argument("--time-limit", default="4h", help="wall clock (4h)")
+    score.set_defaults(command=_score)
+
+    check = commands.add_parser("check", help="tell what the portal would refuse")
+    check.add_argument(
+        "representation", type=Path, nargs="?", help="the folder (the last run's, if there is one)"
+    )
+    check.set_defaults(command=_check)
+
+    for command in (build, simulate, score, check):
+        command.add_argument("--image", default=image.TAG, help=f"the image's name ({image.TAG})")
+    for command in (simulate, score):
+        command.add_argument("--grace", default="30s", help="from SIGTERM to SIGKILL (30s)")
+        command.add_argument("--memory", help="such as 8g (3/4 of the machine's, at most 16g)")
+        command.add_argument("--processes", type=int, default=1024, help="and threads (1024)")
+        command.add_argument("--cpus", type=float, help="(all)")
+        command.add_argument("--output-limit", default="2g", help="what a run may write (2g)")
+    arguments = parser.parse_args(words)
+    if passed_on and arguments.command not in (_simulate, _score):
+        raise UserError("nothing may follow `--` here (--help shows the usage)")
+    return arguments, passed_on
+
+
+def _build(client: docker.DockerClient, arguments: argparse.Namespace, passed_on: list[str]) -> int:
+    chosen = image.default_arguments()
+    if arguments.base_image:
+        chosen["BASE_IMAGE"] = arguments.base_image
+    if arguments.cpu:
+        chosen["TORCH_INDEX"] = image.CPU_INDEX
+    network = arguments.network or image.default_network()
+    identity = image.build(client, arguments.image, chosen | image.source_arguments(), network)
+    size = image.get(client, arguments.image).attrs["Size"] / 1e9
+    print(f"built {arguments.image}, {size:.2f} GB, {identity}")
+    return EXIT_DONE
+
+
+def _simulate(
+    client: docker.DockerClient, arguments: argparse.Namespace, passed_on: list[str]
+) -> int:
+    gpu = _choose_gpu(client, arguments.gpu)
+    environment = Environment.read()
+    name = arguments.name or environment.evaluation_name
+    if not name or name in (".", "..") or "/" in name or name.startswith(TEMPORARY_PREFIX):
+        raise UserError(f"--name is {name!r}: give a name for a folder, such as beta_vae_1")
+    dataset = datasets.load(arguments.dataset or environment.dataset_name, environment.data_root)
+    one = Round(
+        image=arguments.image,
+        arguments=passed_on,
+        name=name,
+        dataset=dataset,
+        data_root=environment.data_root,
+        output=environment.output_path,
+        gpu=gpu,
+        training=_limits(client, arguments, "--time-limit", arguments.time_limit),
+        scoring=_limits(client, arguments, "--scoring-time-limit", arguments.scoring_time_limit),
+    )
+    simulation.simulate(client, one)
+    return EXIT_DONE
+
+
+def _score(client: docker.DockerClient, arguments: argparse.Namespace, passed_on: list[str]) -> int:
+    environment = Environment.read()
+    before = None
+    dataset = arguments.dataset
+    if arguments.verify:
+        if passed_on or arguments.dataset or arguments.output:
+            raise UserError(
+                "--verify takes the data set and the options from the scores: leave them out"
+            )
+        before = scoring.read_scores(arguments.verify)
+        passed_on = scoring.arguments_of(before)
+        dataset = before["provenance"]["dataset"]
+    representation = arguments.representation
+    if representation is None:
+        if before is None:
+            raise UserError("name the representation's folder (--help shows the usage)")
+        representation = arguments.verify.parent / "representation"
+    output = arguments.output or representation.absolute().parent
+    output.mkdir(parents=True, exist_ok=True)
+    if before is None:
+        recorded = simulation.recorded(RunFolder(representation.absolute().parent))
+        dataset = dataset or recorded["dataset"] or environment.dataset_name
+        passed_on = ["--preset", recorded["preset"] or "challenge", *passed_on]
+    task = Scoring(
+        image=_image_of(client, arguments.image, before),
+        representation=representation,
+        dataset=datasets.load(dataset, environment.data_root),
+        data_root=environment.data_root,
+        arguments=passed_on,
+        limits=_limits(client, arguments, "--time-limit", arguments.time_limit),
+    )
+    with tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=output) as temporary:
+        place = Path(temporary)
+        scoring.score(client, task, place)
+        if before is not None:
+            return _tell_differences(before, scoring.read_scores(place / "scores.json"))
+        print(f"scores: {simulation.move_scores(place, output)}")
+    return EXIT_DONE
+
+
+def _check(client: docker.DockerClient, arguments: argparse.Namespace, passed_on: list[str]) -> int:
+    environment = Environment.read()
+    folder = arguments.representation
+    if folder is None:
+        run = RunFolder(environment.output_path / environment.evaluation_name)
+        folder = run.representation if run.representation.is_dir() else None
+    limits = Limits(
+        seconds=600.0,
+        grace=0.0,
+        memory=sandbox.default_memory(client),
+        processes=1024,
+        cpus=sandbox.default_cpus(client),
+        output=2**30,
+    )
+    wrong = 0
+    for finding in findings.check(client, arguments.image, folder, limits):
+        wrong += bool(finding.remedy)
+        remedy = f": {finding.remedy}" if finding.remedy else ""
+        print(f"{'WRONG' if finding.remedy else 'ok   '}  {finding.what}{remedy}", flush=True)
+    return EXIT_USER_ERROR if wrong else EXIT_DONE
+
+
+def _choose_gpu(client: docker.DockerClient, wish: str) -> bool:
+    there = engine.has_gpu(client)
+    if wish == "yes" and not there:
+        raise UserError(
+            "--gpu yes: this Docker engine has no NVIDIA runtime; install the NVIDIA Container "
+            "Toolkit and restart the engine, or leave --gpu out"
+        )
+    return there and wish != "no"
+
+
+def _limits(
+    client: docker.DockerClient, arguments: argparse.Namespace, option: str, seconds: str
+) -> Limits:
+    memory = arguments.memory
+    return Limits(
+        seconds=parse_duration(seconds, option),
+        grace=parse_duration(arguments.grace, "--grace"),
+        memory=_bytes(memory, "--memory") if memory else sandbox.default_memory(client),
+        processes=arguments.processes,
+        cpus=arguments.cpus or sandbox.default_cpus(client),
+        output=_bytes(arguments.output_limit, "--output-limit"),
+    )
+
+
+def _bytes(text: str, option: str) -> int:
+    match = re.fullmatch(r"(\d+)([kmg])b?", text.strip().lower())
+    if not match or not int(match[1]):
+        raise UserError(f"{option} is {text!r}: give a size such as 512m or 8g")
+    return int(match[1]) * _UNITS[match[2]]
+
+
+def _image_of(client: docker.DockerClient, tag: str, scores: dict[str, Any] | None) -> str:
+    """The image to score in: the very one that scores were computed in, if it is still there."""
+    digest = scores["provenance"].get("image") if scores else None
+    if digest is None:
+        return tag
+    try:
+        return str(client.images.get(digest).id)
+    except ImageNotFound:
+        print(f"the image {digest} isn't here: computing in {tag}", flush=True)
+        return tag
+
+
+def _tell_differences(before: dict[str, Any], now: dict[str, Any]) -> int:
+    numbers, origin = scoring.differences(before, now)
+    for line in origin + numbers:
+        print(line)
+    if numbers:
+        print(f"not identical: {len(numbers)} numbers differ")
+        return EXIT_FAILED
+    print("identical: all numbers" + ("" if origin else ", and where they come from"))
+    return EXIT_DONE
+
+
+if __name__ == "__main__":
+    run_command_line(main)

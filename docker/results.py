@@ -1,0 +1,171 @@
+"""Taking what a container left, and handing a representation to one, without trusting either."""
+
+import io
+import os
+import shutil
+import stat
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+from sandbox import SHARED, Output
+
+from submission.datasets import Dataset
+from submission.errors import UserError
+from submission.files import TEMPORARY_PREFIX
+
+# Beside the files' bytes, a tar archive holds headers and padding.
+_ARCHIVE_OVERHEAD = 32 * 2**20
+
+
+def take(shared: Output, folder: str, destination: Path, limit: int) -> None:
+    """Copies a folder out of a container's output, as files of this user's.
+
+    Args:
+        shared: The output.
+        folder: The folder in it.
+        destination: An empty folder; what `folder` holds comes here.
+        limit: Bytes.
+
+    Raises:
+        UserError: It holds a link, a device or the like, or more than the limit.
+    """
+    stream, _ = shared.keeper.get_archive(SHARED)
+    reader = _Stream(stream, limit)
+    top = PurePosixPath(SHARED).name
+    with tarfile.open(fileobj=io.BufferedReader(reader), mode="r|") as archive:
+        for member in archive:
+            parts = PurePosixPath(member.name).parts
+            if parts[:2] != (top, folder):
+                continue
+            inside = PurePosixPath(*parts[2:])
+            if ".." in parts or inside.is_absolute():
+                raise UserError(f"the submission left the path {member.name!r}: it was refused")
+            if member.islnk() or member.issym():
+                raise UserError(
+                    f"the submission left {str(inside)!r}, a link to {member.linkname!r}: "
+                    "links are refused; write the file itself"
+                )
+            if member.isdir():
+                (destination / inside).mkdir(exist_ok=True)
+            elif not member.isreg():
+                raise UserError(f"the submission left {str(inside)!r}, no file: it was refused")
+            # A temporary file is what a killed process was writing.
+            elif not inside.name.startswith(TEMPORARY_PREFIX):
+                content = archive.extractfile(member)
+                assert content is not None
+                with (destination / inside).open("wb") as file:
+                    shutil.copyfileobj(content, file)
+
+
+@contextmanager
+def readable_copy(folder: Path, limit: int) -> Iterator[Path]:
+    """Copies a representation folder for a container's user, who isn't this one.
+
+    Args:
+        folder: Holds regular files and folders only.
+        limit: Bytes.
+
+    Yields:
+        The copy, removed at the end.
+
+    Raises:
+        UserError: There is no such folder, or it holds a link, a device or more than the limit.
+    """
+    if not folder.is_dir():
+        raise UserError(f"there is no representation folder {folder}")
+    with tempfile.TemporaryDirectory(prefix="representation-") as temporary:
+        copy = Path(temporary) / "representation"
+        copy.mkdir(mode=0o755)
+        size = 0
+        for path in sorted(folder.rglob("*")):
+            inside = path.relative_to(folder)
+            status = path.lstat()
+            if stat.S_ISLNK(status.st_mode):
+                raise UserError(
+                    f"{path} is a link to {os.readlink(path)!r}: links are refused; put the file "
+                    "itself there"
+                )
+            if stat.S_ISDIR(status.st_mode):
+                (copy / inside).mkdir(mode=0o755)
+                continue
+            if not stat.S_ISREG(status.st_mode):
+                raise UserError(f"{path} is no regular file: remove it")
+            size += status.st_size
+            if size > limit:
+                raise UserError(
+                    f"{folder} holds more than {limit / 2**30:.3g} GiB: remove the rest"
+                )
+            shutil.copyfile(path, copy / inside)
+            (copy / inside).chmod(0o644)
+        yield copy
+
+
+def data_set_mounts(data_root: Path, target: str, dataset: Dataset) -> dict[str, Path]:
+    """What to mount so that a container finds the data sets in a folder of its own.
+
+    Args:
+        data_root: The folder of the data sets.
+        target: The folder in the container.
+        dataset: The one that will be read.
+
+    Returns:
+        Folders and files of this machine, by their path in the container; each entry of the data
+        root by itself, since one may be a symbolic link to another disk.
+
+    Raises:
+        UserError: The data set lies elsewhere, or the container's user can't read it.
+    """
+    if dataset.path is None or data_root.absolute() not in dataset.path.absolute().parents:
+        raise UserError(
+            f"the data set {dataset.name} isn't in {data_root}: make that folder writable, or set "
+            "DISENTANGLEMENT_LIB_DATA to one that is"
+        )
+    _check_readable(data_root, dataset.path)
+    entries = sorted(entry for entry in data_root.iterdir() if not entry.name.startswith("."))
+    return {f"{target}/{entry.name}": entry.resolve() for entry in entries if entry.exists()}
+
+
+def _check_readable(data_root: Path, path: Path) -> None:
+    inside = path.absolute().relative_to(data_root.absolute())
+    place = data_root.absolute()
+    for part in inside.parts:
+        place = place / part
+        needed = stat.S_IROTH | (stat.S_IXOTH if place.is_dir() else 0)
+        if place.stat().st_mode & needed != needed:
+            raise UserError(
+                f"{place} can't be read by the container's user: run "
+                f"`chmod -R o+rX {data_root / inside.parts[0]}`"
+            )
+
+
+class _Stream(io.RawIOBase):
+    """The chunks of an archive as a file, with an end to what is taken."""
+
+    def __init__(self, chunks: Iterator[bytes], limit: int) -> None:
+        self._chunks = chunks
+        self._limit = limit
+        self._taken = 0
+        self._rest = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        while not self._rest:
+            try:
+                self._rest = next(self._chunks)
+            except StopIteration:
+                return 0
+            self._taken += len(self._rest)
+            # A sparse file takes no room where it lies, and all of its length in an archive.
+            if self._taken > self._limit + _ARCHIVE_OVERHEAD:
+                raise UserError(
+                    f"the submission left more than {self._limit / 2**30:.3g} GiB: it was refused"
+                )
+        piece = self._rest[: len(buffer)]
+        self._rest = self._rest[len(piece) :]
+        buffer[: len(piece)] = piece
+        return len(piece)
