@@ -1,7 +1,7 @@
-"""Runs a module in this process as `python -m` does, but behind everything else on the machine.
+"""Runs a module in this process as `python -m` does, but in the background of the machine's work.
 
-`python -m submission.low_priority SECONDS MODULE [ARGUMENTS…]`: at most so many CPU seconds, at the
-lowest priority, on one core, and not longer than the process that started it.
+`python -m submission.low_priority SECONDS NICENESS MODULE [ARGUMENTS…]`: at most so many CPU
+seconds, at a low priority, on one core, and not longer than the process that started it.
 """
 
 import ctypes
@@ -17,12 +17,12 @@ _PR_SET_PDEATHSIG = 1
 
 def main() -> None:
     """Gives this process its limits and turns it into the module."""
-    seconds, module = int(sys.argv[1]), sys.argv[2]
-    del sys.argv[1:3]
+    seconds, niceness, module = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+    del sys.argv[1:4]
     # Equal soft and hard limits make the kernel kill without a core dump.
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    os.nice(19)
+    os.nice(niceness)
     # What counts cores to choose its number of threads then chooses one.
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[os.getpid() % len(cores)]})

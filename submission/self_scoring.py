@@ -1,12 +1,13 @@
 """Scores during training, against the step: what the paper's Figures 7 and 8 are drawn from.
 
-The evaluator runs beside the steps, as a process of the lowest priority with one thread, on a
-snapshot of the representation. Training reads its result when it happens to be there, so the
+The evaluator runs beside the steps, as a process of low priority with one thread, on a snapshot of
+the representation. Training reads its result when it happens to be there, so the
 weights are the same with and without it.
 """
 
 import csv
 import json
+import math
 import os
 import resource
 import shutil
@@ -215,6 +216,7 @@ class SelfScorer:
         settings = [part for setting in self._settings for part in ("--gin", setting)]
         return [
             *(sys.executable, "-W", "ignore", "-m", "submission.low_priority", str(cpu_limit)),
+            str(_niceness(self._share)),
             *("evaluator", str(snapshot.representation), "--engine", "fast", "--no-report"),
             *("--dataset", self._dataset, "--output", str(snapshot.path), *settings),
         ]
@@ -257,6 +259,16 @@ class SelfScorer:
             self._history.write()
         except (UserError, OSError, ValueError, KeyError) as error:
             self._warn(f"training's own scores could not be kept: {error}")
+
+
+def _niceness(share: float) -> int:
+    """The priority that gets this share of a core which the steps keep busy, 19 at the lowest.
+
+    Linux weighs a process 1.25 times less for each unit (kernel/sched/core.c).
+    """
+    if share >= 0.5:
+        return 0
+    return min(19, round(math.log((1 - share) / share, 1.25)))
 
 
 def _environment() -> dict[str, str]:

@@ -58,6 +58,15 @@ def evaluators_at(folder: Path) -> list[str]:
     return found
 
 
+def started_at(folder: Path) -> str:
+    """The command line of the evaluator that was just started; exec takes its time."""
+    deadline = time.monotonic() + 60
+    while not (found := evaluators_at(folder)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert len(found) == 1
+    return found[0]
+
+
 class Scored:
     """A scorer on its own, and what the trainer gives it."""
 
@@ -132,12 +141,21 @@ def test_the_first_snapshot_is_due_after_the_interval(tmp_path):
     assert not scored.snapshots()
 
 
+@pytest.mark.parametrize(("share", "niceness"), [(0.1, 10), (0.001, 19), (0.5, 0), (1.0, 0)])
+def test_the_priority_follows_the_share(tmp_path, share, niceness):
+    """Of a busy core, nice 10 gets 110 / (110 + 1024), about a tenth."""
+    scored = Scored(tmp_path, Scoring("0s", share=share))
+    scored.poll(1)
+    assert f" {niceness} evaluator " in started_at(tmp_path)
+    scored.scorer.stop()
+
+
 def test_stopping_ends_the_evaluator(tmp_path):
     scored = Scored(tmp_path, Scoring("0s"))
     scored.poll(1)
     scored.poll(2)
     assert scored.snapshots() == {"1"}, "never two at once"
-    assert len(evaluators_at(tmp_path)) == 1
+    assert started_at(tmp_path)
     scored.scorer.stop()
     assert not evaluators_at(tmp_path)
     assert not scored.warnings
