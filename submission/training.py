@@ -3,6 +3,7 @@
 import contextlib
 import datetime
 import fcntl
+import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -219,7 +220,7 @@ class _Run:
     def prepare(self) -> None:
         """Resumes a killed run, or plans a new one and exports it untrained."""
         state = self._unfinished()
-        if state is None and self.folder.training.exists():
+        if state is None and self._is_worth_keeping():
             self._set_aside()
         self.folder.training.mkdir(parents=True, exist_ok=True)
         for leftovers in (self.folder.training, self.folder.representation):
@@ -237,6 +238,13 @@ class _Run:
             return None
         state = checkpoint.load(self.folder.checkpoint, self.request.device)
         return state if state["identity"] == self.identity else None
+
+    def _is_worth_keeping(self) -> bool:
+        """Whether an earlier run of this name got further than its first export."""
+        if self.folder.checkpoint.exists() or not self.folder.record.exists():
+            return self.folder.training.exists()
+        status = json.loads(self.folder.record.read_text())["status"]
+        return status not in ("running", "untrained")
 
     def _set_aside(self) -> None:
         """Moves an earlier run of this name out of the way: nothing that took hours is lost."""
