@@ -23,6 +23,7 @@ of the NeurIPS 2019 Disentanglement Challenge, and writes a report. The first st
 needs into .venv.
 
   ./run.sh [OPTIONS]                train, score, report
+  ./run.sh --docker [OPTIONS]       the same in the image for the challenge's portal, as the portal did
   ./run.sh test [PYTEST ARGUMENTS]  check formatting, lint and types, run the tests (--slow: all of them)
 
 Options (python -m submission --help lists the rest; --seed S and so on pass through):
@@ -38,6 +39,7 @@ Examples:
   ./run.sh --method factor_vae --budget 20m --seed 3 --name factor_vae_3
   ./run.sh --dataset mpi3d_toy --preset challenge --budget 8h
   ./run.sh --gin 'beta_tcvae.beta = 8.0'
+  ./run.sh --docker --budget 20m
   ./run.sh test
   ./run.sh test tests/evaluator -k mig
 
@@ -47,6 +49,9 @@ Environment:
   DISENTANGLEMENT_LIB_DATA folder of the data sets [./scratch/dataset]
   PIP_EXTRA_INDEX_URL      https://download.pytorch.org/whl/cpu at the first start saves gigabytes on a
                            machine without an NVIDIA GPU
+  BASE_IMAGE, TORCH_INDEX, BUILD_NETWORK  for --docker: build arguments of the Dockerfile, and the
+                           network of the build. TORCH_INDEX=https://download.pytorch.org/whl/cpu
+                           saves gigabytes as above
 
 Exit codes: 0 done, 2 a mistake that the one line on stderr tells how to mend, 1 anything else.
 EOF
@@ -176,19 +181,28 @@ run_tests() {
   install_once add_test_tools requirements-dev.txt
   "$python" -m ruff format --check .
   "$python" -m ruff check .
-  "$python" -m mypy submission evaluator
+  "$python" -m mypy submission evaluator docker/*.py
   exec "$python" -m pytest "${selection[@]}" "${arguments[@]}"
 }
 
-train_and_score() {
-  local argument previous="" status=0
+read_names() {
+  local argument previous=""
   export AICROWD_OUTPUT_PATH=${AICROWD_OUTPUT_PATH:-scratch/shared}
   export AICROWD_EVALUATION_NAME=${AICROWD_EVALUATION_NAME:-experiment_name}
+  export AICROWD_DATASET_NAME=${AICROWD_DATASET_NAME:-mpi3d_mini}
   for argument in "$@"; do
+    case $argument in
+      --name=* | --dataset=*) previous=${argument%%=*} argument=${argument#*=} ;;
+    esac
     [[ $previous != --name ]] || AICROWD_EVALUATION_NAME=$argument
-    [[ $argument != --name=* ]] || AICROWD_EVALUATION_NAME=${argument#--name=}
+    [[ $previous != --dataset ]] || AICROWD_DATASET_NAME=$argument
     previous=$argument
   done
+}
+
+train_and_score() {
+  local status=0
+  read_names "$@"
   local folder=$AICROWD_OUTPUT_PATH/$AICROWD_EVALUATION_NAME
   [[ $folder == /* ]] || folder=${NDC_ROOT:-.}/$folder
 
@@ -203,12 +217,29 @@ train_and_score() {
   supervise "$python" -m evaluator "$folder/representation"
 }
 
+# The options go to training in the container; the data set and the name are wanted outside it too.
+simulate_portal() {
+  local argument options=() preset=(--preset quick)
+  for argument in "$@"; do
+    [[ $argument != --preset && $argument != --preset=* ]] || preset=()
+    [[ $argument == --docker ]] || options+=("$argument")
+  done
+  read_names "${options[@]}"
+  set_up
+  supervise "$python" docker/portal.py build
+  supervise "$python" docker/portal.py simulate -- "${preset[@]}" "${options[@]}"
+}
+
 case ${1:-} in
   test) run_tests "${@:2}" ;;
   *)
+    simulated=
     for argument in "$@"; do
-      case $argument in -h | --help) help && exit ;; esac
+      case $argument in
+        -h | --help) help && exit ;;
+        --docker) simulated=1 ;;
+      esac
     done
-    train_and_score "$@"
+    if [[ $simulated ]]; then simulate_portal "$@"; else train_and_score "$@"; fi
     ;;
 esac

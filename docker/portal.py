@@ -5,7 +5,7 @@ import re
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 # Behind the libraries: docker/ and gin/ there mustn't stand for the libraries of these names.
 sys.path.append(str(Path(__file__).resolve().parent.parent))
@@ -23,6 +23,7 @@ from sandbox import Limits
 from scoring import Scoring
 from simulation import Round
 
+from evaluator.arguments import Parser, training_record
 from submission import datasets
 from submission.budget import parse_duration
 from submission.environment import Environment, RunFolder
@@ -47,13 +48,6 @@ exit codes: 0 done, 2 a mistake that one line tells, 1 anything else (--verify: 
 """
 
 _UNITS = {"k": 2**10, "m": 2**20, "g": 2**30}
-
-
-class _Parser(argparse.ArgumentParser):
-    """Tells a mistake in one line, without the usage."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message} (--help shows the usage)")
 
 
 def main() -> int:
@@ -82,7 +76,7 @@ def parse(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
     if "--" in words:
         place = words.index("--")
         words, passed_on = words[:place], words[place + 1 :]
-    parser = _Parser(
+    parser = Parser(
         prog="python docker/portal.py",
         description="Builds the submission's image, and trains and scores in it as the portal did.",
         epilog=_EXAMPLES,
@@ -204,9 +198,8 @@ def _score(client: docker.DockerClient, arguments: argparse.Namespace, passed_on
     output = arguments.output or representation.absolute().parent
     output.mkdir(parents=True, exist_ok=True)
     if before is None:
-        recorded = simulation.recorded(RunFolder(representation.absolute().parent))
-        dataset = dataset or recorded["dataset"] or environment.dataset_name
-        passed_on = ["--preset", recorded["preset"] or "challenge", *passed_on]
+        recorded = training_record(representation).get("dataset")
+        dataset = dataset or recorded or environment.dataset_name
     task = Scoring(
         image=_image_of(client, arguments.image, before),
         representation=representation,

@@ -111,7 +111,7 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[list[
         What differs in the numbers, and what differs in where they come from; one line each.
     """
     numbers: list[str] = []
-    for part in ("scores", "sum", "metrics"):
+    for part in sorted((one.keys() | other.keys()) - {"provenance"}):
         _compare(part, one.get(part), other.get(part), numbers)
     origin: list[str] = []
     first, second = dict(one.get("provenance", {})), dict(other.get("provenance", {}))
@@ -144,6 +144,8 @@ def arguments_of(scores: Mapping[str, Any]) -> list[str]:
     origin = scores["provenance"]
     options = ["--metrics", *scores["scores"], "--seed", str(origin["seed"])]
     options += ["--engine", origin["engine"], "--preset", origin["preset"]]
+    if "repeats" in scores:
+        options += ["--repeats", str(len(scores["repeats"]["seeds"]))]
     for binding in origin.get("gin_bindings", ()):
         options += ["--gin", binding]
     return options

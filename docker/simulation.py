@@ -1,6 +1,5 @@
 """The portal's round: train in one container, score what it exported in another."""
 
-import json
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -146,7 +145,7 @@ def _score(client: docker.DockerClient, one: Round, folder: RunFolder) -> Path:
             representation=folder.representation,
             dataset=one.dataset,
             data_root=one.data_root,
-            arguments=["--preset", recorded(folder)["preset"] or "challenge"],
+            arguments=[],
             limits=one.scoring,
         )
         scoring.score(client, task, place)
@@ -193,15 +192,3 @@ def _replace(folder: Path, run: Path) -> None:
         if folder.exists():
             shutil.rmtree(folder)
         run.replace(folder)
-
-
-def recorded(folder: RunFolder) -> dict[str, str | None]:
-    """The data set and the preset that training recorded beside a representation, if it did."""
-    try:
-        record = json.loads(folder.record.read_text())
-    except (OSError, ValueError):
-        record = {}
-    if not isinstance(record, dict):
-        record = {}
-    values = {name: record.get(name) for name in ("dataset", "preset")}
-    return {name: value if isinstance(value, str) else None for name, value in values.items()}

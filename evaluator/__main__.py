@@ -115,6 +115,7 @@ def main() -> None:
         preset=arguments.preset,
         warnings=warnings,
         intervals=intervals,
+        bindings=arguments.gin,
     )
     title = f"{name}, preset {arguments.preset}, seed {arguments.seed}"
     console.print(scores.table(results, title, intervals))

@@ -2,6 +2,7 @@
 
 import datetime
 import importlib.metadata
+import os
 import platform
 import subprocess
 import uuid
@@ -72,6 +73,7 @@ def write_scores(
     preset: str,
     warnings: Sequence[str] = (),
     intervals: Mapping[str, Interval] | None = None,
+    bindings: Sequence[str] = (),
 ) -> Path:
     """Writes `scores.json`: the scores, their sum, and all that is needed to get them again.
 
@@ -85,6 +87,7 @@ def write_scores(
         preset: The preset's name.
         warnings: What there is to say beside the metrics' own warnings.
         intervals: Over repeated seeds, by the metric's name, and of the `sum`.
+        bindings: The settings of the command line.
 
     Returns:
         The path of the file.
@@ -105,7 +108,10 @@ def write_scores(
         "preset": preset,
         "versions": _versions(),
         "gin_config": "\n".join(f"# {one.metric.name}\n\n{one.gin_config}" for one in results),
+        "gin_bindings": list(bindings),
         "git_revision": _git_revision(),
+        # What docker/portal.py says of the container's image.
+        "image": os.environ.get("IMAGE_DIGEST"),
         "representation_file": representation.path.name,
         "representation_sha256": sha256(representation.path),
         "representation_repeatable": representation.repeatable,
@@ -212,12 +218,15 @@ def _linear_svc(engine: str) -> str:
 
 
 def _git_revision() -> str:
-    """The commit of this code, marked when files differ from it; "unknown" outside a checkout."""
+    """The commit of this code, marked when files differ from it.
+
+    The image that this project builds holds no checkout, and names its commit in `GIT_REVISION`.
+    """
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         answer = subprocess.run(
             command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True
         )
     except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+        return os.environ.get("GIT_REVISION", "unknown")
     return answer.stdout.strip()

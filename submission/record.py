@@ -1,5 +1,6 @@
 """The record of a run: what was asked, on what, and how it went."""
 
+import os
 import platform
 import subprocess
 from dataclasses import asdict, dataclass, field
@@ -64,10 +65,13 @@ def versions() -> dict[str, str]:
 
 
 def git_revision() -> str:
-    """The commit of this code, with `+changes` if the tree differs from it; else `unknown`."""
+    """The commit of this code, with `+changes` if the tree differs from it.
+
+    Without a checkout it is what `GIT_REVISION` says, as in this project's image; else `unknown`.
+    """
     root = Path(__file__).resolve().parent.parent
     command = ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--dirty=+changes"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+        return os.environ.get("GIT_REVISION", "unknown")

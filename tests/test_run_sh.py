@@ -53,6 +53,15 @@ Path("scoring.json").write_text(json.dumps(sys.argv[1:]))
 sys.exit(int(os.environ.get("SCORING_EXIT", "0")))
 """
 
+PORTAL = """
+import json, os, sys
+
+names = ("AICROWD_EVALUATION_NAME", "AICROWD_DATASET_NAME")
+with open("portal.json", "a") as calls:
+    print(json.dumps([*sys.argv[1:], *(os.environ[name] for name in names)]), file=calls)
+sys.exit(int(os.environ.get("PORTAL_EXIT", "0")))
+"""
+
 # Stands for ruff, mypy and pytest.
 TOOL = """
 import os, sys
@@ -97,6 +106,8 @@ class Clone:
             (folder / package).mkdir()
             (folder / package / "__init__.py").touch()
             (folder / package / "__main__.py").write_text(code)
+        (folder / "docker").mkdir()
+        (folder / "docker" / "portal.py").write_text(PORTAL)
         for tool in ("ruff", "mypy", "pytest"):
             (folder / f"{tool}.py").write_text(TOOL)
         foreign = ("AICROWD_", "PIP_", "NDC_ROOT", "DISENTANGLEMENT_LIB_DATA")
@@ -127,7 +138,13 @@ class Clone:
         return json.loads((self.folder / name).read_text())
 
     def forget(self) -> None:
-        for name in ("training.json", "scoring.json", "signals.json", "checks.txt"):
+        for name in (
+            "training.json",
+            "scoring.json",
+            "signals.json",
+            "checks.txt",
+            "portal.json",
+        ):
             (self.folder / name).unlink(missing_ok=True)
         shutil.rmtree(self.folder / "scratch" / "shared", ignore_errors=True)
 
@@ -336,7 +353,7 @@ def test_checks_run_in_order_without_the_slow_tests(clone: Clone) -> None:
     assert (clone.folder / "checks.txt").read_text().splitlines() == [
         "ruff format --check .",
         "ruff check .",
-        "mypy submission evaluator",
+        "mypy submission evaluator docker/portal.py",
         "pytest -m not slow tests/evaluator -k mig",
     ]
 
@@ -349,3 +366,26 @@ def test_slow_runs_all_tests(clone: Clone) -> None:
 @pytest.mark.parametrize("tool", ["ruff", "mypy", "pytest"])
 def test_failing_check_fails_the_tests(clone: Clone, tool: str) -> None:
     assert clone.run("test", FAILING_TOOL=tool).returncode == 1
+
+
+def test_docker_builds_the_image_then_simulates_the_portal_with_the_options(clone: Clone) -> None:
+    result = clone.run("--docker", "--name=other", "--dataset", "cars3d", "--budget", "1m")
+    assert result.returncode == 0, result.stderr
+    calls = [json.loads(line) for line in (clone.folder / "portal.json").read_text().splitlines()]
+    options = ["--preset", "quick", "--name=other", "--dataset", "cars3d", "--budget", "1m"]
+    assert calls == [
+        ["build", "other", "cars3d"],
+        ["simulate", "--", *options, "other", "cars3d"],
+    ]
+    assert not (clone.folder / "training.json").exists()
+
+
+def test_docker_keeps_a_given_preset(clone: Clone) -> None:
+    assert clone.run("--docker", "--preset", "challenge").returncode == 0
+    call = json.loads((clone.folder / "portal.json").read_text().splitlines()[-1])
+    assert call[:4] == ["simulate", "--", "--preset", "challenge"]
+
+
+def test_docker_stops_where_building_failed(clone: Clone) -> None:
+    assert clone.run("--docker", PORTAL_EXIT="2").returncode == 2
+    assert len((clone.folder / "portal.json").read_text().splitlines()) == 1
