@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,20 +39,22 @@ def test_it_has_its_priority_one_core_and_ends_with_the_process_that_started_it(
     parent = subprocess.Popen(
         [sys.executable, "-c", starter, *command(60, *ENDLESS)], cwd=ROOT, stdout=subprocess.PIPE
     )
-    assert parent.stdout is not None
-    child = int(parent.stdout.readline())
+    try:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        wait_until(lambda: os.getpriority(os.PRIO_PROCESS, child) == 12)
+        wait_until(lambda: len(os.sched_getaffinity(child)) == 1)
+    finally:
+        parent.kill()
+        parent.wait()
+    wait_until(lambda: not is_running(child))
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 60
-    while os.getpriority(os.PRIO_PROCESS, child) != 12 and time.monotonic() < deadline:
+    while not holds():
+        assert time.monotonic() < deadline
         time.sleep(0.05)
-    assert os.getpriority(os.PRIO_PROCESS, child) == 12
-    while len(os.sched_getaffinity(child)) > 1 and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert len(os.sched_getaffinity(child)) == 1
-    parent.kill()
-    parent.wait()
-    while is_running(child) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not is_running(child)
 
 
 def is_running(process: int) -> bool:
