@@ -3,20 +3,13 @@
 import argparse
 import json
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
+from submission.errors import Parser as Parser
 from submission.errors import UserError
 
 # Of numpy's RandomState.
 LAST_SEED = 2**32 - 1
-
-
-class Parser(argparse.ArgumentParser):
-    """Tells a mistake in one line, without the usage."""
-
-    def error(self, message: str) -> NoReturn:
-        """See `argparse`."""
-        raise UserError(f"{message} (--help shows the usage)")
 
 
 def parse_seed(text: str) -> int:

@@ -7,7 +7,6 @@ MIG and IRS bind the same names.
 
 import ast
 import contextlib
-import difflib
 import random
 import time
 import warnings
@@ -23,7 +22,7 @@ import numpy as np
 from evaluator.compat import load_metric_module, load_tensorflow
 from evaluator.ground_truth import GroundTruth
 from evaluator.representations import Encode, Representation
-from submission.errors import UserError
+from submission.errors import UserError, nearest
 
 GIN_FOLDER = Path(__file__).resolve().parent.parent / "gin" / "evaluation"
 
@@ -223,7 +222,7 @@ def choose(names: Sequence[str]) -> list[Metric]:
     """
     for name in names:
         if name not in ALL_METRICS:
-            raise UserError(f"unknown metric {name!r}: {_nearest(name, ALL_METRICS)}")
+            raise UserError(f"unknown metric {name!r}: {nearest(name, ALL_METRICS)}")
     return [metric for name, metric in ALL_METRICS.items() if name in (names or METRICS)]
 
 
@@ -242,7 +241,7 @@ def check_bindings(bindings: Iterable[str], metrics: Sequence[Metric]) -> None:
     for binding in bindings:
         name, value = _split(binding)
         if name not in types:
-            raise UserError(f"--gin {binding!r}: unknown setting {name}: {_nearest(name, types)}")
+            raise UserError(f"--gin {binding!r}: unknown setting {name}: {nearest(name, types)}")
         if not any(name in metric.settings for metric in metrics):
             raise UserError(f"--gin {binding!r}: --metrics selects no metric that reads {name}")
         try:
@@ -420,8 +419,3 @@ def _split(binding: str) -> tuple[str, str]:
     if not equals:
         raise UserError(f"--gin {binding!r}: write it as 'name.parameter = value'")
     return name.strip(), value.strip()
-
-
-def _nearest(name: str, valid: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, sorted(valid), n=1, cutoff=0.5)
-    return f"did you mean {close[0]}?" if close else f"choose from {', '.join(sorted(valid))}"

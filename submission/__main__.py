@@ -13,7 +13,7 @@ from submission import datasets  # noqa: E402
 from submission.budget import Budget, Interruption, parse_duration  # noqa: E402
 from submission.configuration import configure, methods, presets  # noqa: E402
 from submission.environment import Environment, RunFolder  # noqa: E402
-from submission.errors import EXIT_DONE, EXIT_FAILED, UserError, run_command_line  # noqa: E402
+from submission.errors import EXIT_DONE, EXIT_FAILED, Parser, UserError, run_command_line  # noqa: E402
 
 # A checkpoint, its temporary twin and the exports of the widest method (FactorVAE), with room.
 _BYTES_NEEDED = 256 * 2**20
@@ -30,7 +30,7 @@ exit codes: 0 done, 2 your mistake (one line says which), 1 anything else
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """The command line's options; what is left out comes from the environment and the preset."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="./run.sh",
         description="Trains a disentangled representation inside a wall-clock budget.",
         epilog=_EXAMPLES,

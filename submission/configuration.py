@@ -1,6 +1,5 @@
 """Reads the gin files of a method and a preset, and the bindings of the command line."""
 
-import difflib
 import inspect
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 import gin
 
-from submission.errors import UserError
+from submission.errors import UserError, nearest
 
 GIN_FOLDER = Path(__file__).resolve().parent.parent / "gin"
 _SHARED = "shared"
@@ -22,15 +21,6 @@ def methods() -> list[str]:
 def presets() -> list[str]:
     """The presets: one gin file each."""
     return sorted(path.stem for path in (GIN_FOLDER / "presets").glob("*.gin"))
-
-
-def nearest(name: str, valid: Iterable[str]) -> str:
-    """A hint naming the nearest valid name, and all of them if they are few."""
-    names = sorted(valid)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    if close:
-        return f"did you mean {close[0]}?"
-    return f"choose one of {', '.join(names)}" if len(names) <= 20 else "see the files in gin/"
 
 
 def configure(method: str, preset: str, bindings: Sequence[str]) -> None:

@@ -1,13 +1,12 @@
 """The data sets of disentanglement_lib, by its names and in its folder layout, and `mpi3d_mini`."""
 
-import difflib
 from collections.abc import Callable
 from pathlib import Path
 
 from submission.datasets import cars3d, dsprites, mpi3d, rendered, shapes3d, smallnorb
 from submission.datasets.dataset import Dataset
 from submission.environment import Environment
-from submission.errors import UserError
+from submission.errors import UserError, nearest
 
 _LOADERS: dict[str, Callable[[str, Path], Dataset]] = {
     "mpi3d_mini": rendered.load,
@@ -61,7 +60,4 @@ def checked_name(name: str) -> str:
     """
     if name in _LOADERS:
         return name
-    near = difflib.get_close_matches(name, NAMES, n=1, cutoff=0.0)
-    raise UserError(
-        f"unknown data set '{name}': did you mean '{near[0]}'? There are {', '.join(NAMES)}"
-    )
+    raise UserError(f"unknown data set {name!r}: {nearest(name, NAMES)}")

@@ -19,7 +19,7 @@ from submission.datasets import (
 from submission.datasets.download import download
 from submission.datasets.image_cache import has_room
 from submission.environment import Environment
-from submission.errors import UserError, run_command_line
+from submission.errors import Parser, UserError, run_command_line
 from submission.files import write_atomically
 
 EXAMPLES = """examples:
@@ -172,7 +172,7 @@ def _parse_sizes(grid: str) -> tuple[int, ...]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m submission.datasets",
         description=__doc__,
         epilog=EXAMPLES,

@@ -81,6 +81,8 @@ def test_a_budget_too_short_to_train_is_a_warning(environment):
         (["--budget", "5 minutes"], ["5 minutes", "5m"]),
         (["--dataset", "mpi3d_mni"], ["mpi3d_mni", "mpi3d_mini"]),
         (["--name", "../elsewhere"], ["--name"]),
+        (["--seed", "one"], ["--seed", "--help"]),
+        (["--methd", "vae"], ["--methd"]),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(environment, arguments, words):

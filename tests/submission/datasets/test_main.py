@@ -87,7 +87,7 @@ def test_an_output_that_is_no_npz_is_one_clear_line(run: object, tmp_path: Path)
 
 
 def test_downloading_an_unknown_data_set_is_one_clear_line(run: object) -> None:
-    assert_one_clear_line(run("download", "mpi3d_tot"), "did you mean 'mpi3d_toy'")
+    assert_one_clear_line(run("download", "mpi3d_tot"), "did you mean mpi3d_toy?")
 
 
 def test_downloading_what_is_rendered_is_one_clear_line(run: object) -> None:
