@@ -71,5 +71,5 @@ def test_a_missing_file_names_the_path_and_the_command(tmp_path: Path) -> None:
 
 
 def test_an_unknown_name_names_the_nearest() -> None:
-    with pytest.raises(UserError, match="did you mean 'mpi3d_toy'"):
+    with pytest.raises(UserError, match="did you mean mpi3d_toy"):
         load("mpi3dtoy")
