@@ -468,7 +468,7 @@ def scale(options: argparse.Namespace) -> None:
             cells = " | ".join(f"{one:.3f}" for one in times)
             print(f"| {name} | {cells} | {exponent:.2f} |")
 
-    figure, panels = plt.subplots(1, 2, figsize=(9, 3.8), sharey=True, layout="constrained")
+    figure, panels = plt.subplots(1, 2, figsize=(10, 3.8), sharey=True, layout="constrained")
     for panel, axis, values in (
         (panels[0], "samples", all_samples),
         (panels[1], "latents", all_latents),
@@ -484,7 +484,7 @@ def scale(options: argparse.Namespace) -> None:
     panels[0].set_ylabel("processor seconds")
     panels[0].set_title("20 latents", fontsize=10)
     panels[1].set_title("10,000 samples", fontsize=10)
-    panels[1].legend(fontsize=8)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right center", fontsize=9)
     figure.suptitle("The fast metrics, images encoded; dotted: linear", fontsize=11)
     options.output.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(options.output, dpi=110)
