@@ -26,7 +26,7 @@ from simulation import Round
 from evaluator.arguments import Parser, training_record
 from submission import datasets
 from submission.budget import parse_duration
-from submission.environment import Environment, RunFolder
+from submission.environment import Environment
 from submission.errors import (
     EXIT_DONE,
     EXIT_FAILED,
@@ -35,6 +35,7 @@ from submission.errors import (
     run_command_line,
 )
 from submission.files import TEMPORARY_PREFIX
+from submission.run_folder import RunFolder
 
 _EXAMPLES = """examples:
   python docker/portal.py build --cpu

@@ -17,9 +17,9 @@ from sandbox import SHARED, Job, Limits
 from scoring import DATASET, Scoring
 
 from submission.datasets import Dataset
-from submission.environment import RunFolder
 from submission.errors import UserError
 from submission.files import TEMPORARY_PREFIX
+from submission.run_folder import RunFolder
 
 _OWN_LOG = "container.log"
 

@@ -12,8 +12,9 @@ from pathlib import Path  # noqa: E402
 from submission import datasets  # noqa: E402
 from submission.budget import Budget, Interruption, parse_duration  # noqa: E402
 from submission.configuration import configure, methods, presets  # noqa: E402
-from submission.environment import Environment, RunFolder  # noqa: E402
+from submission.environment import Environment  # noqa: E402
 from submission.errors import EXIT_DONE, EXIT_FAILED, Parser, UserError, run_command_line  # noqa: E402
+from submission.run_folder import RunFolder, check_room  # noqa: E402
 
 # A checkpoint, its temporary twin and the exports of the widest method (FactorVAE), with room.
 _BYTES_NEEDED = 256 * 2**20
@@ -68,7 +69,7 @@ def main() -> int:
     import torch
 
     from submission.progress import choose_display
-    from submission.training import Recipe, Request, check_room, train
+    from submission.training import Recipe, Request, train
 
     bindings = list(arguments.gin)
     if arguments.budget is not None:

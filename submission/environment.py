@@ -1,4 +1,4 @@
-"""The challenge's environment variables, and the folders that follow from them."""
+"""The challenge's environment variables."""
 
 import os
 from collections.abc import Mapping
@@ -45,49 +45,3 @@ class Environment:
             is_grading=_is_set(variables.get("AICROWD_IS_GRADING")),
             use_cuda=_is_set(variables.get("AICROWD_CUDA", "1")),
         )
-
-
-@dataclass(frozen=True)
-class RunFolder:
-    """The files of one run: `$AICROWD_OUTPUT_PATH/$AICROWD_EVALUATION_NAME`.
-
-    Attributes:
-        path: The folder.
-    """
-
-    path: Path
-
-    @property
-    def representation(self) -> Path:
-        """The folder that the challenge scores."""
-        return self.path / "representation"
-
-    @property
-    def model(self) -> Path:
-        """The exported encoder: TorchScript, images to posterior means."""
-        return self.representation / "pytorch_model.pt"
-
-    @property
-    def training(self) -> Path:
-        """What training leaves beside the representation."""
-        return self.path / "training"
-
-    @property
-    def decoder(self) -> Path:
-        """The decoder: TorchScript, latents to images."""
-        return self.training / "decoder.pt"
-
-    @property
-    def checkpoint(self) -> Path:
-        """All that a killed run needs to go on."""
-        return self.training / "checkpoint.pt"
-
-    @property
-    def history(self) -> Path:
-        """The losses by step, as CSV."""
-        return self.training / "history.csv"
-
-    @property
-    def record(self) -> Path:
-        """What was run and how it went, as JSON."""
-        return self.training / "run.json"

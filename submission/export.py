@@ -5,9 +5,9 @@ import io
 import torch
 from torch import Tensor, nn
 
-from submission.environment import RunFolder
 from submission.files import write_bytes
 from submission.networks import IMAGE_SIZE, VAE, Decoder, Encoder
+from submission.run_folder import RunFolder
 
 
 class _PosteriorMean(nn.Module):

@@ -22,11 +22,11 @@ from pathlib import Path
 import gin
 
 from submission.budget import Budget, parse_duration
-from submission.environment import RunFolder
 from submission.errors import EXIT_USER_ERROR, UserError
 from submission.export import ExportError, export
 from submission.history import History, Row
 from submission.networks import VAE
+from submission.run_folder import RunFolder
 
 _ROOT = Path(__file__).resolve().parent.parent
 _ONE_THREAD = {

@@ -1,12 +1,9 @@
 """The training of one run inside its budget: pre-training, training, and the exports."""
 
-import contextlib
 import datetime
-import fcntl
 import json
-import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +23,6 @@ from submission.budget import (
 )
 from submission.configuration import operative
 from submission.datasets.dataset import Dataset
-from submission.environment import RunFolder
 from submission.errors import UserError
 from submission.export import export
 from submission.files import out_of_room, remove_leftovers
@@ -36,6 +32,7 @@ from submission.networks import VAE, Discriminator, NetworkShape, Posterior
 from submission.objectives import Objective, kl_to_prior
 from submission.progress import Display, describe_step
 from submission.record import Record, git_revision, versions
+from submission.run_folder import RunFolder, exclusive, set_aside
 from submission.schedules import capacity
 from submission.self_scoring import Scoring, SelfScorer
 
@@ -143,7 +140,7 @@ def train(request: Request, budget: Budget, interruption: Interruption, display:
         UserError: The folder can't be written, no room is left, or another process is at it.
     """
     recipe, pretraining = Recipe(), Pretraining()
-    with _exclusive(request.folder):
+    with exclusive(request.folder):
         run = _Run(request, recipe, pretraining, budget, interruption, display)
         try:
             run.prepare()
@@ -159,26 +156,6 @@ def train(request: Request, budget: Budget, interruption: Interruption, display:
         finally:
             run.close()
     return run.record
-
-
-@contextlib.contextmanager
-def _exclusive(folder: RunFolder) -> Iterator[None]:
-    """Holds the run's folder for this process."""
-    lock = folder.path.parent / f".{folder.path.name}.lock"
-    try:
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        with lock.open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise UserError(
-                    f"{folder.path} is in use by another run: choose another --name"
-                ) from None
-            yield
-    except (PermissionError, NotADirectoryError, FileExistsError) as error:
-        raise UserError(
-            f"{folder.path} can't be written ({error.strerror}): set AICROWD_OUTPUT_PATH"
-        ) from error
 
 
 class _Run:
@@ -221,7 +198,8 @@ class _Run:
         """Resumes a killed run, or plans a new one and exports it untrained."""
         state = self._unfinished()
         if state is None and self._is_worth_keeping():
-            self._set_aside()
+            kept = set_aside(self.folder)
+            self.display.note(f"an earlier run of this name was kept as {kept}")
         self.folder.training.mkdir(parents=True, exist_ok=True)
         for leftovers in (self.folder.training, self.folder.representation):
             remove_leftovers(leftovers)
@@ -245,14 +223,6 @@ class _Run:
             return self.folder.training.exists()
         status = json.loads(self.folder.record.read_text())["status"]
         return status not in ("running", "untrained")
-
-    def _set_aside(self) -> None:
-        """Moves an earlier run of this name out of the way: nothing that took hours is lost."""
-        number = 1
-        while (other := self.folder.path.with_name(f"{self.folder.path.name}.{number}")).exists():
-            number += 1
-        self.folder.path.rename(other)
-        self.display.note(f"an earlier run of this name was kept as {other}")
 
     def _start(self) -> None:
         channels = self.request.dataset.observation_shape[2]
@@ -608,20 +578,3 @@ def _sample(dataset: Dataset) -> np.ndarray:
     generator = np.random.RandomState(0)
     indices = np.sort(generator.randint(len(dataset.images), size=_SAMPLE_IMAGES))
     return dataset.observe(indices, generator)
-
-
-def check_room(folder: RunFolder, bytes_needed: int) -> None:
-    """Refuses to start a run whose checkpoints won't fit.
-
-    Raises:
-        UserError: Less than `bytes_needed` is free.
-    """
-    existing = folder.path
-    while not existing.exists():
-        existing = existing.parent
-    free = shutil.disk_usage(existing).free
-    if free < bytes_needed:
-        raise UserError(
-            f"no room on the disk for {folder.path}: {free / 2**20:.0f} MiB are free, "
-            f"{bytes_needed / 2**20:.0f} MiB are needed"
-        )

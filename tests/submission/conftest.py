@@ -13,9 +13,9 @@ from submission.budget import Budget, Interruption, parse_duration
 from submission.configuration import configure
 from submission.datasets import mpi3d_mini
 from submission.datasets.dataset import Dataset
-from submission.environment import RunFolder
 from submission.progress import LineDisplay
 from submission.record import Record
+from submission.run_folder import RunFolder
 from submission.training import Recipe, Request, train
 
 SMALL = ["network.width = 0.125", "trainer.batch_size = 8", "trainer.log_every = 5"]

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from submission.environment import Environment, RunFolder
+from submission.environment import Environment
 
 
 def test_defaults_are_those_of_the_starter_kit():
@@ -39,7 +39,3 @@ def test_relative_paths_start_at_the_root():
     assert Environment.read({"NDC_ROOT": "/home/aicrowd"}).output_path == Path(
         "/home/aicrowd/scratch/shared"
     )
-
-
-def test_the_representation_stands_where_the_challenge_looks():
-    assert RunFolder(Path("x")).model == Path("x/representation/pytorch_model.pt")

@@ -3,10 +3,10 @@ import os
 import pytest
 import torch
 
-from submission.environment import RunFolder
 from submission.export import ExportError, export
 from submission.learner import new_model
 from submission.networks import NetworkShape
+from submission.run_folder import RunFolder
 
 SHAPE = NetworkShape(1, latents=6, width=0.125)
 

@@ -10,10 +10,10 @@ import torch
 
 from submission import datasets
 from submission.budget import Budget
-from submission.environment import RunFolder
 from submission.errors import UserError
 from submission.learner import new_model
 from submission.networks import NetworkShape
+from submission.run_folder import RunFolder
 from submission.self_scoring import Scoring, SelfScorer
 
 STEPS = ["trainer.max_steps = 20", "pretraining.steps = 5"]

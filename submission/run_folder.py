@@ -1,0 +1,110 @@
+"""The folder of one run: what lies where, and who may write there."""
+
+import contextlib
+import fcntl
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from submission.errors import UserError
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The files of one run: `$AICROWD_OUTPUT_PATH/$AICROWD_EVALUATION_NAME`.
+
+    Attributes:
+        path: The folder.
+    """
+
+    path: Path
+
+    @property
+    def representation(self) -> Path:
+        """The folder that the challenge scores."""
+        return self.path / "representation"
+
+    @property
+    def model(self) -> Path:
+        """The exported encoder: TorchScript, images to posterior means."""
+        return self.representation / "pytorch_model.pt"
+
+    @property
+    def training(self) -> Path:
+        """What training leaves beside the representation."""
+        return self.path / "training"
+
+    @property
+    def decoder(self) -> Path:
+        """The decoder: TorchScript, latents to images."""
+        return self.training / "decoder.pt"
+
+    @property
+    def checkpoint(self) -> Path:
+        """All that a killed run needs to go on."""
+        return self.training / "checkpoint.pt"
+
+    @property
+    def history(self) -> Path:
+        """The losses by step, as CSV."""
+        return self.training / "history.csv"
+
+    @property
+    def record(self) -> Path:
+        """What was run and how it went, as JSON."""
+        return self.training / "run.json"
+
+
+@contextlib.contextmanager
+def exclusive(folder: RunFolder) -> Iterator[None]:
+    """Holds the run's folder for this process.
+
+    Raises:
+        UserError: Another process holds it, or it can't be written.
+    """
+    lock = folder.path.parent / f".{folder.path.name}.lock"
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with lock.open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UserError(
+                    f"{folder.path} is in use by another run: choose another --name"
+                ) from None
+            yield
+    except (PermissionError, NotADirectoryError, FileExistsError) as error:
+        raise UserError(
+            f"{folder.path} can't be written ({error.strerror}): set AICROWD_OUTPUT_PATH"
+        ) from error
+
+
+def set_aside(folder: RunFolder) -> Path:
+    """Moves an earlier run out of the way, so that nothing that took hours is lost.
+
+    Returns:
+        Where it is now: the same name with the first free number.
+    """
+    number = 1
+    while (other := folder.path.with_name(f"{folder.path.name}.{number}")).exists():
+        number += 1
+    folder.path.rename(other)
+    return other
+
+
+def check_room(folder: RunFolder, bytes_needed: int) -> None:
+    """Refuses to start a run whose checkpoints won't fit.
+
+    Raises:
+        UserError: Less than `bytes_needed` is free.
+    """
+    existing = folder.path
+    while not existing.exists():
+        existing = existing.parent
+    free = shutil.disk_usage(existing).free
+    if free < bytes_needed:
+        raise UserError(
+            f"no room on the disk for {folder.path}: {free / 2**20:.0f} MiB are free, "
+            f"{bytes_needed / 2**20:.0f} MiB are needed"
+        )
