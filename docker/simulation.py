@@ -19,7 +19,7 @@ from scoring import DATASET, Scoring
 from submission.datasets import Dataset
 from submission.errors import UserError
 from submission.files import TEMPORARY_PREFIX
-from submission.run_folder import RunFolder
+from submission.run_folder import RunFolder, set_aside
 
 _OWN_LOG = "container.log"
 
@@ -82,7 +82,7 @@ def simulate(client: docker.DockerClient, one: Round) -> None:
         run = staging / "run"
         run.mkdir()
         failure = _train(client, one, staging, run)
-        _replace(one.output / one.name, run)
+        _put(one.output / one.name, run)
     folder = RunFolder(one.output / one.name)
     print(f"scores: {_score(client, one, folder)}", flush=True)
     try:
@@ -186,9 +186,9 @@ def move_scores(place: Path, folder: Path) -> Path:
     return (place / "scores.json").replace(folder / "scores.json")
 
 
-def _replace(folder: Path, run: Path) -> None:
-    """Puts a run in place of an older one of the same name."""
+def _put(folder: Path, run: Path) -> None:
+    """Puts a run in its place; an earlier one of the same name is kept."""
     with interrupts.shielded():
         if folder.exists():
-            shutil.rmtree(folder)
+            print(f"an earlier run of this name was kept as {set_aside(RunFolder(folder))}")
         run.replace(folder)
