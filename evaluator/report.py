@@ -125,6 +125,7 @@ def write_report(run_folder: Path, dataset: Dataset) -> Path:
         details=_flatten(_mapping(scores.get("metrics"))),
         pictures=pictures,
         charts=_charts(history),
+        score_charts=_score_charts(run_folder / "training" / "scores.csv"),
         pretraining_unseen=history is not None
         and not history.pretraining_end
         and run.get("pretraining_steps"),
@@ -322,16 +323,21 @@ def _charts(history: _History | None) -> list[_Chart]:
         return []
     names = [n for n in history.columns if n not in ("capacity", "learning_rate")]
     names += ["learning_rate"] if "learning_rate" in history.columns else []
-    return [
-        _chart(history, name, number)
-        for number, name in enumerate(names)
-        if np.isfinite(history.columns[name]).any()
-    ]
+    return [_chart(history, name) for name in names if np.isfinite(history.columns[name]).any()]
 
 
-def _chart(history: _History, name: str, number: int) -> _Chart:
+def _score_charts(path: Path) -> list[_Chart]:
+    """The five metrics and their sum, where training scored itself (paper, Figures 7 and 8)."""
+    history, _ = _read_history(path)
+    if history is None:
+        return []
+    names = [name for name in (*_METRICS, "sum") if name in history.columns]
+    return [_chart(history, name, f"score-{name}") for name in names]
+
+
+def _chart(history: _History, name: str, identity: str) -> _Chart:
     small = name == "learning_rate"
-    title = _HISTORY_TITLES.get(name, name.replace("_", " ").capitalize())
+    title = (_HISTORY_TITLES | _METRICS).get(name, name.replace("_", " ").capitalize())
     values = history.columns[name]
     style = {"svg.fonttype": "none", "svg.hashsalt": name, "font.size": 10, "axes.linewidth": 0.8}
     with mpl.rc_context(style):  # type: ignore[arg-type]
@@ -374,7 +380,7 @@ def _chart(history: _History, name: str, number: int) -> _Chart:
         axes.tick_params(axis="y", length=0)
         figure.patch.set_visible(False)
         axes.patch.set_visible(False)
-        svg = _inline_svg(figure, f"chart{number}")
+        svg = _inline_svg(figure, identity)
     finite = values[np.isfinite(values)]
     summary = f"From {_number(finite[0])} to {_number(finite[-1])}."
     if off_scale:

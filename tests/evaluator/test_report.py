@@ -281,6 +281,21 @@ def test_there_is_a_curve_for_each_term_with_the_learning_rate_last(page: Page) 
     assert page.text.count("pre-training") == 5
 
 
+def test_scores_during_training_are_drawn_against_the_step(
+    run_folder: Path, dataset: Dataset
+) -> None:
+    header = "phase,step,loss,dci,factor_vae_metric,sap_score,mig,irs,sum\n"
+    rows = [f"training,{step},5,0.{step},0.2,0.1,0.1,0.5,1.{step}\n" for step in (100, 200)]
+    (run_folder / "training" / "scores.csv").write_text(header + "".join(rows))
+    titles = [
+        image["aria-label"]
+        for image in report(run_folder, dataset).every("div")
+        if "aria-label" in image
+    ]
+    drawn = [title.split(" over training steps")[0] for title in titles]
+    assert drawn[-6:] == ["DCI", "FactorVAE", "SAP", "MIG", "IRS", "Sum"]
+
+
 def test_cached_pretraining_is_named_where_its_curves_are_missing(
     run_folder: Path, dataset: Dataset
 ) -> None:
