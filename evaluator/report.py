@@ -323,7 +323,11 @@ def _charts(history: _History | None) -> list[_Chart]:
         return []
     names = [n for n in history.columns if n not in ("capacity", "learning_rate")]
     names += ["learning_rate"] if "learning_rate" in history.columns else []
-    return [_chart(history, name) for name in names if np.isfinite(history.columns[name]).any()]
+    return [
+        _chart(history, name, f"chart{number}")
+        for number, name in enumerate(names)
+        if np.isfinite(history.columns[name]).any()
+    ]
 
 
 def _score_charts(path: Path) -> list[_Chart]:
