@@ -53,6 +53,11 @@ def errors_told() -> Iterator[None]:
                 "use a local engine"
             ) from error
         raise
+    except requests.Timeout as error:
+        raise UserError(
+            f"the Docker engine hasn't answered for {_SECONDS_TO_ANSWER} seconds: see its log, or "
+            "restart it"
+        ) from error
     except requests.ConnectionError as error:
         raise UserError("the Docker engine went away: see its log, and start it again") from error
 

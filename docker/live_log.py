@@ -68,6 +68,8 @@ class LiveLog:
 
     def feed(self, chunk: bytes) -> None:
         """Takes output, in pieces of any length."""
+        if self.is_full.is_set():
+            return
         if len(chunk) > self._room:
             self.is_full.set()
         chunk = chunk[: self._room]

@@ -1,5 +1,6 @@
 """Taking what a container left, and handing a representation to one, without trusting either."""
 
+import contextlib
 import io
 import os
 import shutil
@@ -7,7 +8,6 @@ import stat
 import tarfile
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from sandbox import SHARED, Output
@@ -33,9 +33,12 @@ def take(shared: Output, folder: str, destination: Path, limit: int) -> None:
         UserError: It holds a link, a device or the like, or more than the limit.
     """
     stream, _ = shared.keeper.get_archive(SHARED)
-    reader = _Stream(stream, limit)
     top = PurePosixPath(SHARED).name
-    with tarfile.open(fileobj=io.BufferedReader(reader), mode="r|") as archive:
+    with (
+        # Until the connection is closed, the engine can do nothing else with the keeper.
+        contextlib.closing(stream),
+        tarfile.open(fileobj=io.BufferedReader(_Stream(stream, limit)), mode="r|") as archive,
+    ):
         for member in archive:
             parts = PurePosixPath(member.name).parts
             if parts[:2] != (top, folder):
@@ -60,7 +63,7 @@ def take(shared: Output, folder: str, destination: Path, limit: int) -> None:
                     shutil.copyfileobj(content, file)
 
 
-@contextmanager
+@contextlib.contextmanager
 def readable_copy(folder: Path, limit: int) -> Iterator[Path]:
     """Copies a representation folder for a container's user, who isn't this one.
 

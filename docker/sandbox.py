@@ -193,7 +193,11 @@ def run(
 
 
 class _Reader(threading.Thread):
-    """Hands a container's output to the log, until it is full."""
+    """Hands a container's output to the log.
+
+    It reads on when the log is full: an engine that can't hand on what a container prints doesn't
+    notice that the container was killed.
+    """
 
     def __init__(self, stream: Any, log: LiveLog) -> None:
         super().__init__(daemon=True)
@@ -205,8 +209,6 @@ class _Reader(threading.Thread):
         try:
             for chunk in self._stream:
                 self._log.feed(chunk)
-                if self._log.is_full.is_set():
-                    return
         except BaseException as error:
             self._error = error
 
