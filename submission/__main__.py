@@ -2,15 +2,20 @@
 
 import time
 
-# The budget is wall clock: it starts before PyTorch is imported, which takes seconds.
+from submission.budget import Budget, Interruption, parse_duration
+
+# The budget is wall clock, and a signal may come at any time: both begin before the imports that
+# take seconds.
 STARTED = time.monotonic()
+INTERRUPTION = Interruption()
+if __name__ == "__main__":
+    INTERRUPTION.install()
 
 import argparse  # noqa: E402
 import os  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 from submission import datasets  # noqa: E402
-from submission.budget import Budget, Interruption, parse_duration  # noqa: E402
 from submission.configuration import configure, methods, presets  # noqa: E402
 from submission.environment import Environment  # noqa: E402
 from submission.errors import EXIT_DONE, EXIT_FAILED, Parser, UserError, run_command_line  # noqa: E402
@@ -56,8 +61,6 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def main() -> int:
     """Trains as the command line and the environment say; returns the exit code."""
-    interruption = Interruption()
-    interruption.install()
     arguments = parse_arguments()
     environment = Environment.read()
     preset = arguments.preset or ("challenge" if environment.is_grading else "quick")
@@ -97,7 +100,7 @@ def main() -> int:
         pretrained=environment.output_path / "pretrained",
         device=torch.device("cuda" if on_gpu else "cpu"),
     )
-    record = train(request, budget, interruption, display)
+    record = train(request, budget, INTERRUPTION, display)
     where = os.path.relpath(folder.representation, Path.cwd())
     print(f"{record.status}: {record.message}; the representation is in {where}", flush=True)
     return EXIT_DONE if record.status in ("finished", "untrained") else EXIT_FAILED

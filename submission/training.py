@@ -219,8 +219,10 @@ class _Run:
 
     def _is_worth_keeping(self) -> bool:
         """Whether an earlier run of this name got further than its first export."""
-        if self.folder.checkpoint.exists() or not self.folder.record.exists():
-            return self.folder.training.exists()
+        if self.folder.checkpoint.exists():
+            return True
+        if not self.folder.record.exists():
+            return False
         status = json.loads(self.folder.record.read_text())["status"]
         return status not in ("running", "untrained")
 
