@@ -2,6 +2,7 @@
 
 import os
 import re
+import string
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -58,6 +59,7 @@ def build(
     ) as progress:
         task = progress.add_task("sending the files", total=None)
         step = ""
+        values: dict[str, str] = {}
         answers = client.api.build(
             path=str(context),
             tag=tag,
@@ -70,11 +72,13 @@ def build(
         last_line = ""
         for answer in answers:
             if "error" in answer:
-                raise UserError(_failure(answer["error"], step, last_line))
+                raise UserError(_failure(answer["error"], step, last_line, values))
             for line in ESCAPES.sub("", answer.get("stream", "")).splitlines():
                 match = _STEP.match(line)
                 if match:
                     number, count, step = match.groups()
+                    if step.startswith("ARG "):
+                        values.update(_argument(step, arguments))
                     progress.update(
                         task, description=step[:60], completed=int(number) - 1, total=int(count)
                     )
@@ -122,14 +126,21 @@ def _git(*arguments: str) -> str | None:
     return answer.stdout.strip()
 
 
-def _failure(message: str, step: str, last_line: str) -> str:
+def _argument(step: str, given: Mapping[str, str]) -> dict[str, str]:
+    """The value that an `ARG` step gives its name."""
+    name, _, default = step.removeprefix("ARG ").partition("=")
+    return {name: given.get(name, default)}
+
+
+def _failure(message: str, step: str, last_line: str, values: Mapping[str, str]) -> str:
     """The one line for a failed build."""
     reason = " ".join(message.split())
     if engine.is_full(f"{message} {last_line}"):
         return engine.full(message)
     if step.startswith("FROM"):
+        base = string.Template(step.split()[1]).safe_substitute(values)
         return (
-            f"the base image {step.split()[1]} can't be pulled ({reason}): name one that the "
+            f"the base image {base} can't be pulled ({reason}): name one that the "
             "engine has or can pull with --base-image"
         )
     return f"the build failed at `{step[:80]}`: {last_line or reason}"

@@ -8,7 +8,6 @@ from types import FrameType
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _depth = 0
 _pending = False
-_raised = False
 
 
 def install() -> None:
@@ -39,7 +38,9 @@ def _note(number: int, frame: FrameType | None) -> None:
 
 
 def _raise_pending() -> None:
-    global _raised
-    if _pending and not _depth and not _raised:
-        _raised = True
+    global _pending
+    if _pending and not _depth:
+        _pending = False
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
         raise KeyboardInterrupt

@@ -288,7 +288,8 @@ def _tell_differences(before: dict[str, Any], now: dict[str, Any]) -> int:
     for line in origin + numbers:
         print(line)
     if numbers:
-        print(f"not identical: {len(numbers)} numbers differ")
+        count = "1 number differs" if len(numbers) == 1 else f"{len(numbers)} numbers differ"
+        print(f"not identical: {count}")
         return EXIT_FAILED
     print("identical: all numbers" + ("" if origin else ", and where they come from"))
     return EXIT_DONE

@@ -50,6 +50,7 @@ class Portal:
     def __init__(self, folder: Path, image: str) -> None:
         self.folder = folder
         self.image = image
+        self.prefix: list[str] = []
         self.environment = {k: v for k, v in os.environ.items() if not k.startswith("AICROWD_")}
         self.environment["AICROWD_OUTPUT_PATH"] = str(folder)
         self.environment["DISENTANGLEMENT_LIB_DATA"] = str(DATA)
@@ -60,7 +61,7 @@ class Portal:
         before, separator, after = " ".join(map(str, arguments)).partition(" -- ")
         words = [*before.split(), "--image", image or self.image]
         return subprocess.Popen(
-            [sys.executable, ROOT / "docker/portal.py", command, *words]
+            [*self.prefix, sys.executable, ROOT / "docker/portal.py", command, *words]
             + ([separator.strip(), *after.split()] if separator else []),
             env=self.environment | variables,
             stdout=subprocess.PIPE,
@@ -121,6 +122,12 @@ def built(client: docker.DockerClient) -> str:
 @pytest.fixture(scope="session")
 def data_set() -> datasets.Dataset:
     return datasets.load("mpi3d_mini", DATA)
+
+
+@pytest.fixture
+def bare_portal(tmp_path: Path) -> Portal:
+    """The command, with no promise of an engine or an image."""
+    return Portal(tmp_path, "disentanglement-absent")
 
 
 @pytest.fixture

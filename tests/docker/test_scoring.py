@@ -1,0 +1,159 @@
+"""Scoring in the image: all three formats, the native numbers, and the same ones each time."""
+
+import copy
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import dill
+import numpy as np
+import pytest
+import scoring
+import torch
+from torch import nn
+
+from evaluator.compat import load_tensorflow
+
+ROOT = Path(__file__).parents[2]
+
+
+def encoder() -> nn.Module:
+    """The paper's kind of encoder, with random weights: real convolutions on real images."""
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 32, 3, 2),
+        nn.ReLU(),
+        nn.Conv2d(32, 32, 3, 2),
+        nn.ReLU(),
+        nn.Conv2d(32, 64, 3, 2),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(64 * 7 * 7, 10),
+    ).eval()
+
+
+def read(path: Path) -> dict:
+    return json.loads(path.read_text())
+
+
+def without_times(scores: dict) -> dict:
+    kept = copy.deepcopy(scores)
+    for name in ("created", "seconds"):
+        del kept["provenance"][name]
+    return kept
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_image_gives_the_native_table_again_and_again(portal, write_torchscript):
+    folder = write_torchscript(encoder())
+    native = portal.folder / "native"
+    command = [sys.executable, "-m", "evaluator", folder, "--dataset", "mpi3d_mini"]
+    subprocess.run(
+        [*command, "--output", native, "--no-report"],
+        env=portal.environment | {"AICROWD_CUDA": "0"},
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    )
+    expected = read(native / "scores.json")
+
+    for name in ("first", "second"):
+        answer = portal("score", folder, "--dataset mpi3d_mini --output", portal.folder / name)
+        assert answer.code == 0, answer.errors
+    first, second = (read(portal.folder / name / "scores.json") for name in ("first", "second"))
+    assert without_times(first) == without_times(second)
+    for part in ("scores", "sum", "metrics"):
+        assert json.dumps(first[part]) == json.dumps(expected[part])
+    del first["provenance"]["versions"]["python"], expected["provenance"]["versions"]["python"]
+    for key in ("versions", "dataset_fingerprint", "representation_sha256", "gin_config"):
+        assert first["provenance"][key] == expected["provenance"][key]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_verify_tells_identical_scores_from_others(portal, folder, write_torchscript, client):
+    write_torchscript(encoder())
+    scores = folder.parent / "scores.json"
+    options = ("--seed", 3, "--metrics", "mig irs", "--gin", "irs.num_train=1000")
+    answer = portal("score", folder, "--dataset", "mpi3d_mini", "--", *options)
+    assert answer.code == 0, answer.errors
+    before = read(scores)
+    assert before["provenance"]["image"] == client.images.get(portal.image).id
+    assert before["provenance"]["git_revision"] != "unknown"
+    assert before["provenance"]["seed"] == 3
+
+    answer = portal("score", "--verify", scores)
+    assert answer.code == 0, answer.errors
+    assert answer.output.endswith("identical: all numbers, and where they come from\n")
+
+    before["scores"]["mig"] += 1e-15
+    before["provenance"]["versions"]["numpy"] = "1.0"
+    scores.write_text(json.dumps(before))
+    answer = portal("score", "--verify", scores)
+    assert answer.code == 1
+    lines = answer.output.splitlines()
+    assert lines[-1] == "not identical: 1 number differs"
+    assert any(line.startswith("scores.mig: ") for line in lines)
+    assert any(line.startswith('provenance.versions.numpy: "1.0" before') for line in lines)
+
+
+@pytest.mark.slow
+def test_a_saved_model_is_scored(portal, folder):
+    tensorflow = load_tensorflow()
+    module = tensorflow.Module()
+
+    @tensorflow.function(
+        input_signature=[tensorflow.TensorSpec([None, 64, 64, 3], tensorflow.float32, "images")]
+    )
+    def represent(images):
+        return {"default": tensorflow.reshape(images, [-1, 12288])[:, :4000:500]}
+
+    tensorflow.saved_model.save(
+        module, str(folder / "tfhub"), signatures={"representation": represent}
+    )
+    answer = portal.score(folder)
+    assert answer.code == 0, answer.errors
+    provenance = read(portal.folder / "scored/scores.json")["provenance"]
+    assert (provenance["representation_file"], provenance["latents"]) == ("tfhub", 8)
+
+
+@pytest.mark.slow
+def test_a_dilled_function_is_scored(portal, folder):
+    weights = np.random.RandomState(0).normal(size=(192, 5))
+
+    def represent(images):
+        return images[:, :, ::8, ::8].reshape(len(images), -1) @ weights
+
+    represent.__module__ = "__main__"  # so that dill takes the code along, as from a script
+    with (folder / "python_model.dill").open("wb") as file:
+        dill.dump(represent, file, recurse=True)
+    answer = portal.score(folder)
+    assert answer.code == 0, answer.errors
+    provenance = read(portal.folder / "scored/scores.json")["provenance"]
+    assert (provenance["representation_file"], provenance["latents"]) == ("python_model.dill", 5)
+
+
+@pytest.mark.slow
+def test_the_evaluators_refusal_is_told_in_one_line(portal, folder):
+    (folder / "pytorch_model.pt").write_bytes(b"no model")
+    assert "can't be read as TorchScript" in portal.score(folder).error
+
+
+def test_scores_differ_in_numbers_or_in_where_they_come_from():
+    one = {
+        "scores": {"mig": 0.1},
+        "sum": 0.1,
+        "metrics": {},
+        "provenance": {"seed": 0, "created": "today", "seconds": {"mig": 1.0}},
+    }
+    other = copy.deepcopy(one)
+    other["provenance"] |= {"created": "tomorrow", "seconds": {"mig": 2.0}}
+    assert scoring.differences(one, other) == ([], [])
+    other["scores"]["mig"] = 0.2
+    other["provenance"]["seed"] = 1
+    assert scoring.differences(one, other) == (
+        ["scores.mig: 0.1 before, 0.2 now"],
+        ["provenance.seed: 0 before, 1 now"],
+    )

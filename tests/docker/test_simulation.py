@@ -1,0 +1,171 @@
+"""The portal's round in the real image: training, its end, scoring, and what is left of it all."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+RUN = '"$AICROWD_OUTPUT_PATH/$AICROWD_EVALUATION_NAME"'
+
+# Exports as ours does, each file whole or not at all, and then never ends.
+STUBBORN = f"""
+trap '' TERM
+folder={RUN}/representation
+mkdir -p "$folder/results"
+cat >/tmp/export.py <<'PYTHON'
+import os, sys, torch
+class Pixels(torch.nn.Module):
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images.flatten(1)[:, :4000:500]
+torch.jit.save(torch.jit.script(Pixels()), sys.argv[1] + "/.incomplete-model.pt")
+os.rename(sys.argv[1] + "/.incomplete-model.pt", sys.argv[1] + "/pytorch_model.pt")
+with open(sys.argv[1] + "/.incomplete-next", "wb") as file:
+    file.write(b"half of the next export")
+PYTHON
+python /tmp/export.py "$folder"
+echo exported
+while :; do sleep 1; done
+"""
+
+
+def test_our_submission_trains_is_ended_by_sigterm_and_scored(portal):
+    answer = portal("simulate", "--time-limit", "30s -- --preset quick --budget 10m")
+    assert answer.code == 0, answer.errors
+    assert "ran past its wall clock of 30s and was ended by SIGTERM" in answer.output
+    folder = portal.folder / "experiment_name"
+    names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert {
+        "container.log",
+        "scoring.log",
+        "scores.json",
+        "report.html",
+        "representation/pytorch_model.pt",
+        "training/run.json",
+        "metrics/mig/results/aggregate/evaluation.json",
+    } <= names
+    record = json.loads((folder / "training/run.json").read_text())
+    assert record["status"] == "interrupted"
+    assert record["git_revision"] != "unknown"
+    assert all(path.stat().st_uid == os.getuid() for path in folder.rglob("*"))
+    assert [path.name for path in portal.folder.iterdir()] == ["experiment_name"]
+
+
+def test_a_submission_that_ignores_sigterm_is_killed_and_its_last_export_scored(
+    portal, make_submission
+):
+    tag = make_submission(STUBBORN)
+    started = time.monotonic()
+    answer = portal("simulate", "--time-limit", "10s", "--grace", "3s", image=tag)
+    assert answer.code == 0, answer.errors
+    assert (
+        "training: the submission ran past its wall clock of 10s, ignored SIGTERM for 3s and was "
+        "killed; its last export is scored"
+    ) in answer.output
+    assert time.monotonic() - started < 120
+    folder = portal.folder / "experiment_name"
+    assert json.loads((folder / "scores.json").read_text())["provenance"]["latents"] == 8
+    assert not list(folder.rglob(".incomplete-*"))
+
+
+def test_what_failed_after_an_export_is_scored_and_told(portal, make_submission):
+    tag = make_submission(STUBBORN.replace("while :; do sleep 1; done", "exit 3"))
+    answer = portal("simulate", image=tag)
+    assert answer.code == 1
+    assert answer.errors == "error: training ended with exit code 3\n"
+    assert (portal.folder / "experiment_name" / "scores.json").exists()
+
+
+def test_nothing_exported_is_told(portal, make_submission):
+    error = portal("simulate", image=make_submission("echo done")).error
+    assert error.startswith("the submission wrote nothing to representation/")
+
+
+def test_a_mistake_in_the_options_of_training_is_told_in_one_line(portal):
+    error = portal("simulate", "--time-limit 1m -- --method beta").error
+    assert error.startswith("training: unknown method")
+
+
+def test_the_container_is_the_portals(portal, make_submission):
+    script = """
+echo "id=$(id -u):$(id -g) home=$(pwd) me=$0 arguments=$*"
+env | grep -E '^(AICROWD|NDC|DISENTANGLEMENT)' | sort
+echo "capabilities=$(grep CapEff /proc/self/status | cut -f2)"
+echo "privileges=$(grep NoNewPrivs /proc/self/status | cut -f2)"
+echo "interfaces=$(ls /sys/class/net)"
+touch /home/aicrowd/x 2>/dev/null || echo "root is read-only"
+touch /DATASET/mpi3d_mini/x 2>/dev/null || echo "data set is read-only"
+test -r /DATASET/mpi3d_mini/mpi3d_mini.npz && echo "data set can be read"
+touch /SHARED/x /tmp/x /dev/shm/x && echo "output, /tmp and /dev/shm can be written"
+for limit in memory/memory.limit_in_bytes memory/memory.memsw.limit_in_bytes pids/pids.max \
+    cpu/cpu.cfs_quota_us memory.max memory.swap.max pids.max cpu.max; do
+  [ ! -e /sys/fs/cgroup/$limit ] || echo "limit $(cat /sys/fs/cgroup/$limit)"
+done
+"""
+    limits = ("--memory", "1g", "--processes", 100, "--cpus", 0.5)
+    answer = portal("simulate", *limits, "-- --seed 7", image=make_submission(script))
+    lines = answer.output.splitlines()
+    for line in (
+        "id=1001:1001 home=/home/aicrowd me=/home/aicrowd/run.sh arguments=--seed 7",
+        "AICROWD_CUDA=0",
+        "AICROWD_DATASET_NAME=mpi3d_mini",
+        "AICROWD_EVALUATION_NAME=experiment_name",
+        "AICROWD_IS_GRADING=1",
+        "AICROWD_OUTPUT_PATH=/SHARED",
+        "DISENTANGLEMENT_LIB_DATA=/DATASET",
+        "NDC_ROOT=/home/aicrowd",
+        "capabilities=0000000000000000",
+        "privileges=1",
+        "interfaces=lo",
+        "root is read-only",
+        "data set is read-only",
+        "data set can be read",
+        "output, /tmp and /dev/shm can be written",
+        f"limit {2**30}",
+        "limit 100",
+    ):
+        assert line in lines, lines
+    assert {"limit 50000", "limit 50000 100000"} & set(lines)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interruption_removes_everything(portal, make_submission, number):
+    process = portal.start("simulate", image=make_submission(STUBBORN))
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line == "exported\n":
+            break
+    started = time.monotonic()
+    os.killpg(process.pid, number)
+    time.sleep(0.2)
+    os.killpg(process.pid, number)  # an impatient second one
+    _, errors = process.communicate(timeout=60)
+    assert time.monotonic() - started < 30
+    assert process.returncode == 1
+    assert errors == "interrupted: the containers and what they wrote are removed\n"
+    assert list(portal.folder.glob("*experiment_name*")) == []
+    assert list(portal.folder.glob(".incomplete-*")) == []
+
+
+def test_a_terminal_shows_a_bar_that_follows_training(portal, make_submission):
+    event = '{"event_type": "AICROWD_EVENT_INFO", "payload": {"training_progress": 0.25}}'
+    tag = make_submission(f"echo first; echo '{event}'; sleep 2; echo last")
+    # script(1) gives the command a terminal.
+    command = f"{sys.executable} docker/portal.py simulate --image {tag}"
+    shown = subprocess.run(
+        ["script", "--quiet", "--return", "--command", command, "/dev/null"],
+        env=portal.environment | {"TERM": "xterm", "COLUMNS": "100"},
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+    ).stdout
+    assert "first" in shown
+    assert "last" in shown
+    assert "training_progress" not in shown
+    assert re.search(r"training.* 25%  1s of 8h00m", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown))
