@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -90,7 +91,7 @@ class Pretraining:
     Attributes:
         objective: The conventional VAE's loss.
         steps: Steps; 0 switches it off.
-        share: The largest share of the budget that it may use.
+        share: The largest share of the time for training that it may use.
     """
 
     objective: Objective = gin.REQUIRED
@@ -182,6 +183,7 @@ class _Run:
         self.last_checkpoint = time.monotonic()
         self.checkpoint_seconds = 0.0
         self.seconds_per_step = 0.0
+        self.pretraining_ends = 0.0
         self.measured: dict[float, float] = {}
         self.mean_colour = _sample(request.dataset).mean(axis=(0, 1, 2)).tolist()
         self.identity = checkpoint.identity(
@@ -253,9 +255,10 @@ class _Run:
             f"{shape.width:g} x the paper's network width: a step takes "
             f"{self.seconds_per_step:.3f} s, the budget affords about {affordable} steps"
         )
-        share = self.pretraining.share * self.budget.seconds - self.budget.spent
+        share = self.pretraining.share * self.budget.left
+        self.pretraining_ends = self.budget.spent + share
         self.record.pretraining_steps = affordable_steps(
-            min(share, self.budget.left), self.seconds_per_step, self.pretraining.steps
+            share, self.seconds_per_step, self.pretraining.steps
         )
         if self.pretraining.steps and not self.record.pretraining_steps:
             self._warn("the budget is too short for pre-training")
@@ -268,6 +271,7 @@ class _Run:
         shape = NetworkShape(self.request.dataset.observation_shape[2])
         self.phase = state["phase"]
         self.seconds_per_step = state["seconds_per_step"]
+        self.pretraining_ends = state["pretraining_ends"]
         self.learner = self._new_learner(self._new_model(shape), self.phase)
         self.learner.load_state_dict(state["learner"])
         self.budget.spent_before = self.record.seconds_spent
@@ -356,9 +360,7 @@ class _Run:
             self.record.pretraining_cached = True
             self.display.note(f"pre-trained weights of {weights['steps']} steps read from {path}")
         elif planned:
-            for_training = (1.0 - self.pretraining.share) * self.budget.seconds
-            keep_seconds = for_training - self.budget.reserve
-            self._loop(self.pretraining.objective, planned, keep_seconds)
+            self._loop(self.pretraining.objective, planned, self.pretraining_ends)
             if self.interruption.reason is not None:
                 return
             steps = self.learner.step_count
@@ -400,16 +402,16 @@ class _Run:
     def train(self) -> None:
         """The method's own training."""
         if self.phase == TRAINING:
-            self._loop(self.recipe.objective, self.recipe.max_steps, 0.0)
+            self._loop(self.recipe.objective, self.recipe.max_steps, math.inf)
 
-    def _loop(self, objective: Objective, steps: int, keep_seconds: float) -> None:
-        """Steps until the given number, the budget (less `keep_seconds`) or a signal ends it."""
+    def _loop(self, objective: Objective, steps: int, until: float) -> None:
+        """Steps until their number, a second of the budget, its end or a signal stops it."""
         learner, recipe = self.learner, self.recipe
         batches = self._batches(self.phase)
         second = self._batches("second batch")
         shown = (learner.step_count, time.monotonic())
         while learner.step_count < steps and self.interruption.reason is None:
-            if self.budget.left - keep_seconds < self.seconds_per_step:
+            if min(self.budget.left, until - self.budget.spent) < self.seconds_per_step:
                 break
             step = learner.step_count
             current = capacity(step, self.record.planned_steps)
@@ -524,6 +526,7 @@ class _Run:
             "identity": self.identity,
             "phase": self.phase,
             "seconds_per_step": self.seconds_per_step,
+            "pretraining_ends": self.pretraining_ends,
             "export_seconds": self.budget.export_seconds,
             "learner": self.learner.state_dict(),
             "record": vars(self.record),
