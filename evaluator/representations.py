@@ -19,12 +19,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from evaluator.ground_truth import GroundTruth
 from submission.environment import Environment
 from submission.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
 
 Encode = Callable[[np.ndarray], np.ndarray]
 EncodePixels = Callable[[np.ndarray, int], np.ndarray]
@@ -212,8 +216,9 @@ def _read_pytorch(path: Path) -> tuple[Encode, EncodePixels | None]:
             "torch.jit.save(torch.jit.script(model), path)"
         )
     model = model.to(device)
+    fast_model = _for_inference(model) if device == "cpu" else model
 
-    def codes_of(batch: torch.Tensor) -> np.ndarray:
+    def codes_of(model: torch.nn.Module, batch: torch.Tensor) -> np.ndarray:
         with torch.no_grad():
             codes = model(batch)
         if not isinstance(codes, torch.Tensor):
@@ -221,15 +226,34 @@ def _read_pytorch(path: Path) -> tuple[Encode, EncodePixels | None]:
         return codes.cpu().numpy()
 
     def encode(images: np.ndarray) -> np.ndarray:
-        return codes_of(torch.from_numpy(np.moveaxis(images, 3, 1)).float().to(device))
+        return codes_of(model, torch.from_numpy(np.moveaxis(images, 3, 1)).float().to(device))
 
     def encode_pixels(pixels: np.ndarray, white: int) -> np.ndarray:
         # The transposed view is PyTorch's channels-last layout, so nothing is copied but the bytes
         # to floats; dividing float32 by 255 or 1 gives what dividing float64 and rounding does.
         batch = torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2)
-        return codes_of(batch.float().div_(white))
+        return codes_of(fast_model, batch.float().div_(white))
 
     return encode, encode_pixels
+
+
+def _for_inference(model: "torch.nn.Module") -> "torch.nn.Module":
+    """The same computation with weights laid out for the processor, two to three times as fast.
+
+    Its sums are rounded in another order. What PyTorch can't freeze, such as a module that was
+    exported in training mode, stays as it is.
+    """
+    import torch
+
+    if not isinstance(model, torch.jit.ScriptModule) or model.training:
+        return model
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            optimized: torch.nn.Module = torch.jit.optimize_for_inference(torch.jit.freeze(model))
+    except RuntimeError:
+        return model
+    return optimized
 
 
 def _read_dill(path: Path) -> tuple[Encode, EncodePixels | None]:

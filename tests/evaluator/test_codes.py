@@ -59,7 +59,10 @@ def test_pixels_and_images_give_equal_codes(truth, load, make_encoder):
     images = truth.observe(np.arange(64), np.random.RandomState(0))
     assert representation.encode_pixels is not None
     np.testing.assert_allclose(
-        representation.encode_pixels(pixels, 255), representation.encode(images), rtol=1e-5
+        representation.encode_pixels(pixels, 255),
+        representation.encode(images),
+        rtol=1e-4,
+        atol=1e-5,
     )
 
 

@@ -144,6 +144,17 @@ def test_tfhub_precedes_pytorch_and_pytorch_precedes_dill(folder):
     assert representations.find(folder).name == TFHUB
 
 
+@pytest.mark.parametrize("training", [False, True])
+def test_the_fast_way_computes_what_the_module_does(ground_truth, write_torchscript, training):
+    """A module in training mode can't be laid out for inference; it is used as it is."""
+    module = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), nn.ReLU(), nn.Flatten(), nn.Linear(8, 5))
+    representation = representations.load(write_torchscript(module.train(training)), ground_truth)
+    pixels = np.random.RandomState(0).randint(0, 256, (16, 4, 4, 3)).astype(np.uint8)
+    np.testing.assert_allclose(
+        representation.encode_pixels(pixels, 255), representation.encode(pixels / 255), atol=1e-6
+    )
+
+
 def test_a_module_runs_in_the_mode_it_was_saved_in(ground_truth, write_torchscript):
     dropout = nn.Sequential(nn.Flatten(), nn.Dropout(0.5))
     assert not representations.load(write_torchscript(dropout), ground_truth).repeatable
