@@ -52,6 +52,8 @@ def errors_told() -> Iterator[None]:
                 f"the Docker engine doesn't see this machine's files ({message}): "
                 "use a local engine"
             ) from error
+        if error.is_client_error():
+            raise UserError(f"the Docker engine refuses: {' '.join(message.split())}") from error
         raise
     except requests.Timeout as error:
         raise UserError(

@@ -23,7 +23,7 @@ from sandbox import Limits
 from scoring import Scoring
 from simulation import Round
 
-from evaluator.arguments import Parser, training_record
+from evaluator.arguments import training_record
 from submission import datasets
 from submission.budget import parse_duration
 from submission.environment import Environment
@@ -31,6 +31,7 @@ from submission.errors import (
     EXIT_DONE,
     EXIT_FAILED,
     EXIT_USER_ERROR,
+    Parser,
     UserError,
     run_command_line,
 )

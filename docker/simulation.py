@@ -22,13 +22,16 @@ from submission.files import TEMPORARY_PREFIX
 from submission.run_folder import RunFolder, set_aside
 
 _OWN_LOG = "container.log"
+# What is written here after training; a submission's own files of these names would be in the way.
+_OURS = (_OWN_LOG, "scoring.log", "scores.json", "metrics", "report.html")
 
 _REPORT = """
 import shutil, sys
 from pathlib import Path
 from evaluator.report import write_report
 from submission import datasets
-shutil.copytree("/RUN", "/tmp/run/" + sys.argv[2])
+unread = shutil.ignore_patterns("checkpoint*", "tensorboard")
+shutil.copytree("/RUN", "/tmp/run/" + sys.argv[2], ignore=unread)
 page = write_report(Path("/tmp/run", sys.argv[2]), datasets.load(sys.argv[1]))
 Path("/SHARED/report").mkdir()
 shutil.copy(page, "/SHARED/report")
@@ -119,7 +122,11 @@ def _train(client: docker.DockerClient, one: Round, staging: Path, run: Path) ->
         )
         ending = sandbox.run(client, job, shared, limits, log)
         results.take(shared, one.name, run, limits.output)
-    shutil.move(log_file, run / _OWN_LOG)
+    for name in _OURS:
+        if (run / name).is_dir():
+            shutil.rmtree(run / name)
+        (run / name).unlink(missing_ok=True)
+    log_file.replace(run / _OWN_LOG)
     exported = any(path.is_file() for path in (run / "representation").rglob("*"))
     if not exported:
         scoring.check(ending, "training", log)

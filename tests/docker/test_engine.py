@@ -86,6 +86,16 @@ def test_an_image_that_is_not_there(client, bare_portal, data_set):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("option", "value", "told"), [("--cpus", 1000, "CPUs"), ("--memory", "1m", "memory")]
+)
+def test_limits_that_the_engine_refuses(portal, option, value, told):
+    error = portal("simulate", option, value).error
+    assert error.startswith("the Docker engine refuses: ")
+    assert told in error
+
+
+@pytest.mark.slow
 def test_a_gpu_asked_for_and_not_there(client, bare_portal):
     if "nvidia" in client.info()["Runtimes"]:
         pytest.skip("there is one")

@@ -82,6 +82,18 @@ def test_what_failed_after_an_export_is_scored_and_told(portal, make_submission)
     assert (portal.folder / "experiment_name" / "scores.json").exists()
 
 
+def test_files_in_the_way_of_the_scores_are_no_obstacle(portal, make_submission):
+    script = STUBBORN.replace(
+        "while :; do sleep 1; done",
+        f"cd {RUN} && mkdir container.log scores.json report.html && touch metrics",
+    )
+    answer = portal("simulate", image=make_submission(script))
+    assert answer.code == 0, answer.errors
+    folder = portal.folder / "experiment_name"
+    assert (folder / "metrics").is_dir()
+    assert all((folder / f"{name}").is_file() for name in ("scores.json", "report.html"))
+
+
 def test_nothing_exported_is_told(portal, make_submission):
     error = portal("simulate", image=make_submission("echo done")).error
     assert error.startswith("the submission wrote nothing to representation/")
