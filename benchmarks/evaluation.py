@@ -147,6 +147,12 @@ def compare(options: argparse.Namespace) -> None:
             arguments = (engine, options.representation, options.dataset, names)
             job = pool.submit(measure, *arguments, options.seed, options.gin)
             found[engine].append(job.result())
+        if options.json:  # after each run, so that a later one that fails costs nothing
+            everything = {
+                name: [{metric: vars(one) for metric, one in run.items()} for run in of_engine]
+                for name, of_engine in found.items()
+            }
+            options.json.write_text(json.dumps(everything, indent=1))
 
     print(
         f"\n{options.representation} on {options.dataset}; {platform.machine()}, "
@@ -188,12 +194,6 @@ def compare(options: argparse.Namespace) -> None:
         f"\nEncoding, were it the paper's network: {flop / 1e12:.2f} TFLOP, "
         f"{encoded[0] * 64 * 64 * 3 / 1e9:.2f} GB of pixels read once."
     )
-    if options.json:
-        everything = {
-            engine: [{name: vars(one) for name, one in run.items()} for run in of_engine]
-            for engine, of_engine in found.items()
-        }
-        options.json.write_text(json.dumps(everything, indent=1))
 
 
 # --- Agree --------------------------------------------------------------------------------------
