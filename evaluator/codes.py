@@ -4,6 +4,11 @@ disentanglement_lib encodes whatever it draws, 970,000 images for the FactorVAE 
 representation is a function of the image, so its codes can be looked up by the image's number.
 """
 
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
 import numpy as np
 
 from evaluator.ground_truth import GroundTruth
@@ -75,12 +80,30 @@ class Codes:
         # The last batch is filled up with images from the start of the list: all batches are of
         # one size, and none of a size that a model may refuse.
         batches = -(-len(missing) // BATCH_SIZE)
-        for batch in np.resize(missing, (batches, BATCH_SIZE)):
-            codes = encode(self.ground_truth, self.representation, batch)
+        full = np.resize(missing, (batches, BATCH_SIZE))
+        for batch, codes in zip(full, self._encode_all(full), strict=True):
             if self._table is None:
                 self._table = np.empty((len(self._known), codes.shape[1]), codes.dtype)
             self._table[batch] = codes
             self._known[batch] = True
+
+    def _encode_all(self, batches: np.ndarray) -> Iterator[np.ndarray]:
+        """The codes of each batch of indices [batches, BATCH_SIZE], in order.
+
+        A batch is too small for several threads to share: each encodes batches of its own.
+        """
+        one = partial(encode, self.ground_truth, self.representation)
+        threads = len(os.sched_getaffinity(0))
+        if not self.representation.parallel or threads == 1 or len(batches) == 1:
+            yield from map(one, batches)
+            return
+        import torch
+
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            try:
+                yield from pool.map(one, batches)
+            finally:
+                pool.shutdown(cancel_futures=True)
 
 
 def encode(

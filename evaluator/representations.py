@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 Encode = Callable[[np.ndarray], np.ndarray]
 EncodePixels = Callable[[np.ndarray, int], np.ndarray]
+# A format's two ways to encode, and whether the second may run in several threads at once.
+Reading = tuple[Encode, EncodePixels | None, bool]
 
 TFHUB = "tfhub"
 PYTORCH = "pytorch_model.pt"
@@ -54,6 +56,7 @@ class Representation:
             dropout left on, doesn't.
         encode_pixels: The same from uint8 [n, h, w, c] and the pixel value that means 1.0, without
             a copy of the images in another layout; None where the format has no such way.
+        parallel: Whether `encode_pixels` may run in several threads at once.
     """
 
     path: Path
@@ -61,6 +64,7 @@ class Representation:
     latents: int
     repeatable: bool
     encode_pixels: EncodePixels | None = None
+    parallel: bool = False
 
     def counted(self, count: Callable[[int], None]) -> "Representation":
         """The same, calling `count` with the number of images of every batch it has encoded."""
@@ -122,7 +126,7 @@ def load(folder: Path, ground_truth: GroundTruth, allow_pickle: bool = False) ->
     """
     path = find(folder, allow_pickle)
     readers = {TFHUB: _read_tfhub, PYTORCH: _read_pytorch, DILL: _read_dill}
-    return _checked(*readers[path.name](path), path, ground_truth)
+    return _checked(readers[path.name](path), path, ground_truth)
 
 
 def sha256(path: Path) -> str:
@@ -160,7 +164,7 @@ def _is_pickle(path: Path) -> bool:
         return file.read(1) == b"\x80"
 
 
-def _read_tfhub(path: Path) -> tuple[Encode, EncodePixels | None]:
+def _read_tfhub(path: Path) -> Reading:
     from evaluator.compat import load_tensorflow
 
     tensorflow = load_tensorflow()
@@ -191,10 +195,10 @@ def _read_tfhub(path: Path) -> tuple[Encode, EncodePixels | None]:
         # The model has to stay referenced, or TensorFlow drops its variables.
         return model.signatures["representation"](images=batch)["default"].numpy()
 
-    return encode, None
+    return encode, None, False
 
 
-def _read_pytorch(path: Path) -> tuple[Encode, EncodePixels | None]:
+def _read_pytorch(path: Path) -> Reading:
     import torch
 
     device = "cuda" if Environment.read().use_cuda and torch.cuda.is_available() else "cpu"
@@ -216,7 +220,9 @@ def _read_pytorch(path: Path) -> tuple[Encode, EncodePixels | None]:
             "torch.jit.save(torch.jit.script(model), path)"
         )
     model = model.to(device)
-    fast_model = _for_inference(model) if device == "cpu" else model
+    fast_model = None
+    if device == "cpu" and isinstance(model, torch.jit.ScriptModule):
+        fast_model = _for_inference(path)
 
     def codes_of(model: torch.nn.Module, batch: torch.Tensor) -> np.ndarray:
         with torch.no_grad():
@@ -232,31 +238,33 @@ def _read_pytorch(path: Path) -> tuple[Encode, EncodePixels | None]:
         # The transposed view is PyTorch's channels-last layout, so nothing is copied but the bytes
         # to floats; dividing float32 by 255 or 1 gives what dividing float64 and rounding does.
         batch = torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2)
-        return codes_of(fast_model, batch.float().div_(white))
+        return codes_of(fast_model or model, batch.float().div_(white))
 
-    return encode, encode_pixels
+    return encode, encode_pixels, fast_model is not None
 
 
-def _for_inference(model: "torch.nn.Module") -> "torch.nn.Module":
-    """The same computation with weights laid out for the processor, two to three times as fast.
+def _for_inference(path: Path) -> "torch.nn.Module | None":
+    """A TorchScript file with its weights laid out for the processor: two to three times as fast.
 
-    Its sums are rounded in another order. What PyTorch can't freeze, such as a module that was
-    exported in training mode, stays as it is.
+    It is in evaluation mode, whatever the file says, and its sums are rounded in another order.
+    `evaluator.codes` compares it with the module itself before it is relied on.
+
+    Returns:
+        None for what PyTorch can't freeze.
     """
     import torch
 
-    if not isinstance(model, torch.jit.ScriptModule) or model.training:
-        return model
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
-            optimized: torch.nn.Module = torch.jit.optimize_for_inference(torch.jit.freeze(model))
+            frozen = torch.jit.freeze(torch.jit.load(str(path), map_location="cpu").eval())
+            optimized: torch.nn.Module = torch.jit.optimize_for_inference(frozen)
     except RuntimeError:
-        return model
+        return None
     return optimized
 
 
-def _read_dill(path: Path) -> tuple[Encode, EncodePixels | None]:
+def _read_dill(path: Path) -> Reading:
     import dill
 
     try:
@@ -273,13 +281,12 @@ def _read_dill(path: Path) -> tuple[Encode, EncodePixels | None]:
             raise UserError(f"{path} returns a {type(codes).__name__}, not a numpy array")
         return codes
 
-    return encode, None
+    return encode, None, False
 
 
-def _checked(
-    encode: Encode, encode_pixels: EncodePixels | None, path: Path, ground_truth: GroundTruth
-) -> Representation:
+def _checked(reading: Reading, path: Path, ground_truth: GroundTruth) -> Representation:
     """Adds the checks of every answer, and learns the number of latents from the first."""
+    encode, encode_pixels, parallel = reading
 
     def ask(function: Callable[..., np.ndarray], images: np.ndarray, *rest: int) -> np.ndarray:
         try:
@@ -330,7 +337,7 @@ def _checked(
     for size in _PROBED_BATCHES[1:]:
         checked(sample(size))
     repeatable = np.array_equal(first, checked(probe))
-    return Representation(path, checked, latents, repeatable, checked_pixels)
+    return Representation(path, checked, latents, repeatable, checked_pixels, parallel)
 
 
 def _unreadable(path: Path, expected: str, error: Exception) -> UserError:

@@ -53,7 +53,6 @@ def export(model: VAE, folder: RunFolder) -> None:
     """
     twin = VAE(model.shape)
     twin.load_state_dict({name: value.cpu() for name, value in model.state_dict().items()})
-    twin.eval()
     generator = torch.Generator().manual_seed(0)
     size = (2, model.shape.image_channels, IMAGE_SIZE, IMAGE_SIZE)
     images = torch.rand(size, generator=generator)
@@ -68,6 +67,8 @@ def export(model: VAE, folder: RunFolder) -> None:
 
 def _checked_script(module: nn.Module, example: Tensor) -> bytes:
     """The bytes of a module's TorchScript, after a comparison of its output with the module's."""
+    # A wrapper is in training mode until told otherwise, whatever it wraps.
+    module.eval()
     buffer = io.BytesIO()
     with torch.inference_mode():
         torch.jit.save(torch.jit.script(module), buffer)

@@ -146,7 +146,6 @@ def test_tfhub_precedes_pytorch_and_pytorch_precedes_dill(folder):
 
 @pytest.mark.parametrize("training", [False, True])
 def test_the_fast_way_computes_what_the_module_does(ground_truth, write_torchscript, training):
-    """A module in training mode can't be laid out for inference; it is used as it is."""
     module = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), nn.ReLU(), nn.Flatten(), nn.Linear(8, 5))
     representation = representations.load(write_torchscript(module.train(training)), ground_truth)
     pixels = np.random.RandomState(0).randint(0, 256, (16, 4, 4, 3)).astype(np.uint8)
