@@ -190,6 +190,7 @@ class _Run:
             method=request.method,
             dataset=request.dataset.fingerprint(),
             settings={k: v for k, v in _all_settings().items() if not _spares_weights(k)},
+            layers=_layers(),
         )
         self.history: History | None = None
         self.scorer = SelfScorer(Scoring(), self.folder, request.dataset.name, budget, self._warn)
