@@ -164,6 +164,9 @@ def _simulate(
     name = arguments.name or environment.evaluation_name
     if not name or name in (".", "..") or "/" in name or name.startswith(TEMPORARY_PREFIX):
         raise UserError(f"--name is {name!r}: give a name for a folder, such as beta_vae_1")
+    training = _limits(client, arguments, "--time-limit", arguments.time_limit)
+    scored = _limits(client, arguments, "--scoring-time-limit", arguments.scoring_time_limit)
+    # Last, since it may have to be rendered.
     dataset = datasets.load(arguments.dataset or environment.dataset_name, environment.data_root)
     one = Round(
         image=arguments.image,
@@ -173,8 +176,8 @@ def _simulate(
         data_root=environment.data_root,
         output=environment.output_path,
         gpu=gpu,
-        training=_limits(client, arguments, "--time-limit", arguments.time_limit),
-        scoring=_limits(client, arguments, "--scoring-time-limit", arguments.scoring_time_limit),
+        training=training,
+        scoring=scored,
     )
     simulation.simulate(client, one)
     return EXIT_DONE
