@@ -200,6 +200,7 @@ def _score(client: docker.DockerClient, arguments: argparse.Namespace, passed_on
         if before is None:
             raise UserError("name the representation's folder (--help shows the usage)")
         representation = arguments.verify.parent / "representation"
+    limits = _limits(client, arguments, "--time-limit", arguments.time_limit)
     output = arguments.output or representation.absolute().parent
     output.mkdir(parents=True, exist_ok=True)
     if before is None:
@@ -211,7 +212,7 @@ def _score(client: docker.DockerClient, arguments: argparse.Namespace, passed_on
         dataset=datasets.load(dataset, environment.data_root),
         data_root=environment.data_root,
         arguments=passed_on,
-        limits=_limits(client, arguments, "--time-limit", arguments.time_limit),
+        limits=limits,
     )
     with tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=output) as temporary:
         place = Path(temporary)

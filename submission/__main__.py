@@ -16,7 +16,7 @@ import os  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 from submission import datasets  # noqa: E402
-from submission.configuration import configure, methods, presets  # noqa: E402
+from submission.configuration import check_names, configure, methods, presets  # noqa: E402
 from submission.environment import Environment  # noqa: E402
 from submission.errors import EXIT_DONE, EXIT_FAILED, Parser, UserError, run_command_line  # noqa: E402
 from submission.run_folder import RunFolder, check_room  # noqa: E402
@@ -68,6 +68,11 @@ def main() -> int:
     if not name or name in (".", "..") or "/" in name:
         raise UserError(f"--name is {name!r}: give a name for a folder, such as beta_vae_1")
 
+    check_names(arguments.method, preset)
+    dataset_name = datasets.checked_name(arguments.dataset or environment.dataset_name)
+    if arguments.budget is not None:
+        parse_duration(arguments.budget, "--budget")
+
     # PyTorch is imported only now, so that a mistyped option is told at once.
     import torch
 
@@ -86,7 +91,7 @@ def main() -> int:
 
     on_gpu = environment.use_cuda and torch.cuda.is_available()
     display = choose_display(environment.is_grading)
-    dataset = datasets.load(arguments.dataset or environment.dataset_name, environment.data_root)
+    dataset = datasets.load(dataset_name, environment.data_root)
     display.note(
         f"{arguments.method} on {dataset.name} ({len(dataset.images):,} images), "
         f"preset {preset}, on the {'GPU' if on_gpu else 'CPU'}"

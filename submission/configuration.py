@@ -23,6 +23,18 @@ def presets() -> list[str]:
     return sorted(path.stem for path in (GIN_FOLDER / "presets").glob("*.gin"))
 
 
+def check_names(method: str, preset: str) -> None:
+    """Refuses an unknown method or preset, without importing what they configure.
+
+    Raises:
+        UserError: The line names the nearest valid one.
+    """
+    if method not in methods():
+        raise UserError(f"unknown method {method!r}: {nearest(method, methods())}")
+    if preset not in presets():
+        raise UserError(f"unknown preset {preset!r}: {nearest(preset, presets())}")
+
+
 def configure(method: str, preset: str, bindings: Sequence[str]) -> None:
     """Sets gin's configuration: shared values, the method, the preset, then the bindings.
 
@@ -35,10 +47,7 @@ def configure(method: str, preset: str, bindings: Sequence[str]) -> None:
         UserError: An unknown method, preset, setting, or a value that can't be read. The line
             names the nearest valid one.
     """
-    if method not in methods():
-        raise UserError(f"unknown method {method!r}: {nearest(method, methods())}")
-    if preset not in presets():
-        raise UserError(f"unknown preset {preset!r}: {nearest(preset, presets())}")
+    check_names(method, preset)
     gin.clear_config()
     for path in (
         GIN_FOLDER / f"{_SHARED}.gin",

@@ -216,6 +216,7 @@ def test_a_full_disk_is_one_line(environment, monkeypatch, tmp_path):
         subprocess.run(["umount", str(disk)], check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small tmpfs needs root")
 def test_a_disk_that_fills_up_during_training_costs_a_warning(environment, monkeypatch, tmp_path):
     """Checkpoints are dropped, training goes on, and the last good representation stays whole."""
