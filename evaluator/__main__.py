@@ -12,12 +12,12 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from evaluator import metrics, representations, scores
-from evaluator.arguments import LAST_SEED, Parser, parse_count, parse_seed, training_record
+from evaluator.arguments import LAST_SEED, parse_count, parse_seed, training_record
 from evaluator.ground_truth import GroundTruth
 from evaluator.intervals import Interval, t_interval
 from evaluator.metrics import Result
 from evaluator.representations import Representation
-from submission.errors import UserError, run_command_line
+from submission.errors import Parser, UserError, run_command_line
 
 _EXAMPLES = """\
 examples:

@@ -5,7 +5,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from submission.errors import Parser as Parser
 from submission.errors import UserError
 
 # Of numpy's RandomState.

@@ -19,9 +19,9 @@ import gin
 import numpy as np
 
 from evaluator import representations
-from evaluator.arguments import Parser, parse_seed, training_record
+from evaluator.arguments import parse_seed, training_record
 from evaluator.ground_truth import GroundTruth
-from submission.errors import UserError, run_command_line
+from submission.errors import Parser, UserError, run_command_line
 from submission.files import write_json
 
 GIN_FILE = Path(__file__).resolve().parent.parent / "gin" / "evaluation" / "udr.gin"

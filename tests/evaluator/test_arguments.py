@@ -2,8 +2,8 @@ import argparse
 
 import pytest
 
-from evaluator.arguments import LAST_SEED, Parser, parse_count, parse_seed, training_record
-from submission.errors import UserError
+from evaluator.arguments import LAST_SEED, parse_count, parse_seed, training_record
+from submission.errors import Parser, UserError
 
 
 def test_a_mistake_is_one_line_that_points_to_the_help():
