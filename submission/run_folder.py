@@ -51,6 +51,11 @@ class RunFolder:
         return self.training / "history.csv"
 
     @property
+    def snapshots(self) -> Path:
+        """Representations of earlier steps, each in a folder like the run's, named by the step."""
+        return self.training / "snapshots"
+
+    @property
     def record(self) -> Path:
         """What was run and how it went, as JSON."""
         return self.training / "run.json"

@@ -67,6 +67,8 @@ class Recipe:
         discriminator_adam_betas: Its Adam's.
         checkpoint_every: Time between two checkpoints, each with an export.
         log_every: Steps between two rows of the history.
+        snapshot_every: Training steps between two representations that are kept, the first of them
+            before the first step; None keeps only the last.
     """
 
     objective: Objective = gin.REQUIRED
@@ -81,6 +83,7 @@ class Recipe:
     discriminator_adam_betas: tuple[float, float] = (0.5, 0.9)
     checkpoint_every: str = "5m"
     log_every: int = 50
+    snapshot_every: int | None = None
 
 
 @gin.configurable("pretraining")
@@ -411,6 +414,8 @@ class _Run:
         batches = self._batches(self.phase)
         second = self._batches("second batch")
         shown = (learner.step_count, time.monotonic())
+        if learner.step_count == 0:
+            self._keep_snapshot()
         while learner.step_count < steps and self.interruption.reason is None:
             if min(self.budget.left, until - self.budget.spent) < self.seconds_per_step:
                 break
@@ -428,6 +433,7 @@ class _Run:
                     raise FloatingPointError(
                         f"{_MOST_SKIPPED_RUNNING} steps in a row had a gradient that is not finite"
                     )
+            self._keep_snapshot()
             # A slow disk must not eat the budget: at most a twentieth of the time goes into it.
             pause = max(self.checkpoint_every, 20.0 * self.checkpoint_seconds)
             if time.monotonic() - self.last_checkpoint > pause:
@@ -536,6 +542,13 @@ class _Run:
         checkpoint.save(self.folder.checkpoint, state)
         self.last_checkpoint = time.monotonic()
         self.checkpoint_seconds = self.last_checkpoint - started
+
+    def _keep_snapshot(self) -> None:
+        """Exports the representation of a step that `snapshot_every` asks for."""
+        step, every = self.learner.step_count, self.recipe.snapshot_every
+        if every is not None and self.phase == TRAINING and step % every == 0:
+            snapshot = RunFolder(self.folder.snapshots / str(step))
+            self._spare_disk(lambda: export(self.learner.model, snapshot))
 
     def _spare_disk(self, write: Callable[[], None]) -> None:
         """Writes something that training can do without: a full disk then costs a warning."""

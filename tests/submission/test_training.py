@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from submission import objectives
+from submission.run_folder import RunFolder
 from submission.training import TRAINING
 
 STEPS = ["trainer.max_steps = 30", "pretraining.steps = 10"]
@@ -80,6 +81,21 @@ def test_equal_seeds_give_equal_models_and_other_seeds_others(trial):
     assert_same_model(trial.folder("a"), trial.folder("b"))
     with pytest.raises(AssertionError):
         assert_same_model(trial.folder("a"), trial.folder("c"))
+
+
+def test_snapshots_are_kept_from_the_first_step_on(trial):
+    trial(*STEPS, "trainer.snapshot_every = 15")
+    snapshots = trial.folder().snapshots
+    assert sorted(path.name for path in snapshots.iterdir()) == ["0", "15", "30"]
+    assert_same_model(trial.folder(), RunFolder(snapshots / "30"))
+    with pytest.raises(AssertionError):
+        assert_same_model(trial.folder(), RunFolder(snapshots / "15"))
+
+
+def test_without_training_steps_the_pre_trained_weights_are_what_is_left(trial):
+    record = trial("pretraining.steps = 10", "trainer.max_steps = 0", method="vae")
+    assert (record.status, record.steps, record.pretraining_steps) == ("finished", 0, 10)
+    assert trial(*STEPS, name="other").pretraining_cached
 
 
 @pytest.mark.parametrize("at_step", [4, 25])
