@@ -1,8 +1,6 @@
 """The page that shows one run: scores, pictures, curves and where it all came from."""
 
-import base64
 import csv
-import io
 import json
 import math
 import re
@@ -17,11 +15,12 @@ import matplotlib as mpl
 import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
+from evaluator.inline_images import data_uri, inline_svg
+from evaluator.paper import METHOD_TITLES, METRIC_TITLES, TABLE_1
 from evaluator.traversals import (
     IGNORED_BELOW_NATS,
     IMAGES_IN_A_ROW,
@@ -38,33 +37,6 @@ _MOST_POINTS = 400
 _EARLY = 0.05
 # Schedules count as run to their end from this share of the planned steps on.
 _MOST_OF_THE_PLAN = 0.9
-
-_METHOD_TITLES = {
-    "beta_tcvae": "β-TCVAE",
-    "factor_vae": "Factor-VAE",
-    "beta_vae": "β-VAE",
-    "info_vae": "Info-VAE",
-    "dip_vae_i": "DIP-VAE-I",
-    "dip_vae_ii": "DIP-VAE-II",
-    "vae": "VAE",
-}
-
-_PAPER_TABLE_1 = {  # DCI, FactorVAE, SAP, MIG, IRS, normalised sum
-    "beta_tcvae": (0.392, 0.458, 0.132, 0.203, 0.646, 4.706),
-    "factor_vae": (0.389, 0.449, 0.136, 0.203, 0.577, 4.611),
-    "beta_vae": (0.373, 0.501, 0.135, 0.212, 0.517, 4.599),
-    "info_vae": (0.381, 0.523, 0.128, 0.210, 0.514, 4.591),
-    "dip_vae_i": (0.385, 0.587, 0.127, 0.188, 0.358, 4.351),
-    "dip_vae_ii": (0.359, 0.584, 0.111, 0.163, 0.340, 4.023),
-}
-
-_METRICS = {  # in the order of Table 1
-    "dci": "DCI",
-    "factor_vae_metric": "FactorVAE",
-    "sap_score": "SAP",
-    "mig": "MIG",
-    "irs": "IRS",
-}
 
 _NOTHING = "\N{EN DASH}"
 
@@ -116,10 +88,10 @@ def write_report(run_folder: Path, dataset: Dataset) -> Path:
         notices=_notices(run, provenance, dataset),
         facts=_facts(run, provenance, kl),
         metrics=_metric_rows(scores, run.get("method")),
-        paper=_PAPER_TABLE_1.get(str(run.get("method"))),
+        paper=TABLE_1.get(str(run.get("method"))),
         total=scores.get("sum"),
         scored=len(_mapping(scores.get("scores"))),
-        method=_METHOD_TITLES.get(str(run.get("method"))),
+        method=METHOD_TITLES.get(str(run.get("method"))),
         dataset=dataset.name,
         images=len(dataset.images),
         details=_flatten(_mapping(scores.get("metrics"))),
@@ -164,7 +136,7 @@ def _template() -> jinja2.Template:
     environment.filters["score"] = _decimals(3)
     environment.filters["label"] = _decimals(2)
     environment.filters["signed"] = _signed
-    environment.filters["data_uri"] = _data_uri
+    environment.filters["data_uri"] = data_uri
     return environment.get_template("report.html.jinja")
 
 
@@ -240,7 +212,7 @@ def _mapping(value: object) -> dict[str, Any]:
 
 def _title(run: Mapping[str, Any], dataset: Dataset) -> str:
     method = run.get("method")
-    return f"{_METHOD_TITLES.get(str(method), method) or 'Representation'} on {dataset.name}"
+    return f"{METHOD_TITLES.get(str(method), method) or 'Representation'} on {dataset.name}"
 
 
 def _notices(run: Mapping[str, Any], provenance: Mapping[str, Any], dataset: Dataset) -> list[str]:
@@ -266,7 +238,9 @@ def _notices(run: Mapping[str, Any], provenance: Mapping[str, Any], dataset: Dat
     if isinstance(run.get("warnings"), list):
         notices += map(str, run["warnings"])
     for metric, warnings in _mapping(provenance.get("warnings")).items():
-        notices += [f"{_METRICS.get(metric, metric)}: {warning}" for warning in _mapping(warnings)]
+        notices += [
+            f"{METRIC_TITLES.get(metric, metric)}: {warning}" for warning in _mapping(warnings)
+        ]
     return notices
 
 
@@ -299,10 +273,10 @@ def _facts(
 
 def _metric_rows(scores: Mapping[str, Any], method: object) -> list[dict[str, Any]]:
     values = _mapping(scores.get("scores"))
-    paper = _PAPER_TABLE_1.get(str(method), (None,) * len(_METRICS))
+    paper = TABLE_1.get(str(method), (None,) * len(METRIC_TITLES))
     return [
         {"key": key, "title": title, "score": values.get(key), "paper": published}
-        for (key, title), published in zip(_METRICS.items(), paper, strict=False)
+        for (key, title), published in zip(METRIC_TITLES.items(), paper, strict=False)
     ]
 
 
@@ -335,16 +309,15 @@ def _score_charts(path: Path) -> list[_Chart]:
     history, _ = _read_history(path)
     if history is None:
         return []
-    names = [name for name in (*_METRICS, "sum") if name in history.columns]
+    names = [name for name in (*METRIC_TITLES, "sum") if name in history.columns]
     return [_chart(history, name, f"score-{name}") for name in names]
 
 
 def _chart(history: _History, name: str, identity: str) -> _Chart:
     small = name == "learning_rate"
-    title = (_HISTORY_TITLES | _METRICS).get(name, name.replace("_", " ").capitalize())
+    title = (_HISTORY_TITLES | METRIC_TITLES).get(name, name.replace("_", " ").capitalize())
     values = history.columns[name]
-    style = {"svg.fonttype": "none", "svg.hashsalt": name, "font.size": 10, "axes.linewidth": 0.8}
-    with mpl.rc_context(style):  # type: ignore[arg-type]
+    with mpl.rc_context({"font.size": 10, "axes.linewidth": 0.8}):
         figure = Figure(figsize=(4.6, 1.5 if small else 2.5), layout="constrained")
         axes = figure.subplots()
         end = history.pretraining_end
@@ -384,7 +357,7 @@ def _chart(history: _History, name: str, identity: str) -> _Chart:
         axes.tick_params(axis="y", length=0)
         figure.patch.set_visible(False)
         axes.patch.set_visible(False)
-        svg = _inline_svg(figure, identity)
+        svg = inline_svg(figure, identity, _STYLE_OF_STAND_IN)
     finite = values[np.isfinite(values)]
     summary = f"From {_number(finite[0])} to {_number(finite[-1])}."
     if off_scale:
@@ -424,25 +397,6 @@ def _thinned(
     starts = np.arange(0, len(steps), size)
     counts = np.diff(np.append(starts, len(steps)))
     return np.add.reduceat(steps, starts) / counts, np.add.reduceat(values, starts) / counts
-
-
-def _inline_svg(figure: Figure, prefix: str) -> Markup:
-    """The figure as an `<svg>` that takes colours and typeface from the page around it."""
-    file = io.StringIO()
-    nothing = {"Creator": None, "Date": None, "Format": None, "Type": None}
-    FigureCanvasSVG(figure).print_svg(file, metadata=nothing)
-    svg = file.getvalue()
-    svg = svg[svg.index("<svg") :]
-    # Outside XML the namespaces mean nothing, and ids must differ from chart to chart.
-    svg = re.sub(r' xmlns(:xlink)?="[^"]*"', "", svg).replace("xlink:href", "href")
-    svg = re.sub(r'\bid="', f'id="{prefix}-', svg)
-    svg = re.sub(r'(url\(|href=")#', rf"\1#{prefix}-", svg)
-    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
-    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r'\1 aria-hidden="true"', svg, count=1)
-    for stand_in, style in _STYLE_OF_STAND_IN.items():
-        svg = svg.replace(stand_in, style)
-    # Matplotlib escapes what it writes.
-    return Markup(svg)
 
 
 def _kl_rows(kl: Sequence[float], stds: Sequence[float]) -> dict[str, list[dict[str, Any]]]:
@@ -553,7 +507,3 @@ def _options(fields: Mapping[str, Any], *names: str) -> list[Any]:
     """`--name value` of each field that is there."""
     given = [name for name in names if fields.get(name) is not None]
     return [word for name in given for word in (f"--{name}", fields[name])]
-
-
-def _data_uri(content: bytes, kind: str) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
