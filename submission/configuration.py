@@ -54,13 +54,22 @@ def configure(method: str, preset: str, bindings: Sequence[str]) -> None:
         GIN_FOLDER / f"{method}.gin",
         GIN_FOLDER / "presets" / f"{preset}.gin",
     ):
-        _parse(path.read_text(), str(path.relative_to(GIN_FOLDER.parent)))
+        apply(path.read_text(), str(path.relative_to(GIN_FOLDER.parent)))
     for binding in bindings:
-        _parse(binding, f"--gin {binding!r}")
+        apply(binding, f"--gin {binding!r}")
 
 
-def _parse(text: str, source: str) -> None:
-    """Checks every binding of a gin text against what can be configured, then applies it."""
+def apply(text: str, source: str) -> None:
+    """Checks every binding of a gin text against what can be configured, then applies it.
+
+    Args:
+        text: Bindings, one or several.
+        source: Where they stand, for the error.
+
+    Raises:
+        UserError: An unknown setting (the line names the nearest valid one), or a value that can't
+            be read.
+    """
     try:
         statements = list(gin.config_parser.ConfigParser(text, gin.config.ParserDelegate()))
     except (SyntaxError, ValueError) as error:

@@ -1,0 +1,108 @@
+"""The folder of a study: what lies where, and who may work there."""
+
+import contextlib
+import fcntl
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from submission.errors import UserError
+from submission.run_folder import RunFolder
+
+_SECONDS_BETWEEN_LOOKS = 0.5
+
+
+class Stopped(Exception):
+    """The work was told to stop."""
+
+
+@dataclass(frozen=True)
+class StudyFolder:
+    """The files of one study.
+
+    Attributes:
+        path: The folder.
+    """
+
+    path: Path
+
+    @property
+    def plan(self) -> Path:
+        """The study's settings and its runs, as JSON."""
+        return self.path / "study.json"
+
+    @property
+    def runs(self) -> Path:
+        """The folders of the runs."""
+        return self.path / "runs"
+
+    @property
+    def report(self) -> Path:
+        """What the report is made of."""
+        return self.path / "report"
+
+    def run(self, name: str) -> RunFolder:
+        """The folder of the run of this name."""
+        return RunFolder(self.runs / name)
+
+
+@contextlib.contextmanager
+def sole_study(folder: StudyFolder) -> Iterator[None]:
+    """Holds a study's folder for this process.
+
+    Raises:
+        UserError: Another process holds it, or it can't be written.
+    """
+    with _lock_file(folder.path / ".study.lock") as take:
+        if not take():
+            raise UserError(
+                f"another `study run` is at work in {folder.path}: wait for it, or give --output"
+            )
+        yield
+
+
+@contextlib.contextmanager
+def sole_worker(folder: StudyFolder, run: str, stopping: Callable[[], bool]) -> Iterator[None]:
+    """Holds a run for this process; waits while another one has it.
+
+    That is one on a node of a cluster that was given up for lost, or whose study was killed, and
+    that has not ended yet.
+
+    Args:
+        folder: The study's folder.
+        run: The run's name.
+        stopping: Whether to give up waiting.
+
+    Raises:
+        Stopped: It was told to stop.
+        UserError: The folder can't be written.
+    """
+    with _lock_file(folder.runs / f".{run}.worker.lock") as take:
+        while not take():
+            if stopping():
+                raise Stopped
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+        yield
+
+
+@contextlib.contextmanager
+def _lock_file(path: Path) -> Iterator[Callable[[], bool]]:
+    """Opens a file and yields a function that tries to lock it, until the block ends."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("w")
+    except (PermissionError, NotADirectoryError, FileExistsError) as error:
+        raise UserError(
+            f"{path.parent} can't be written ({error.strerror}): give --output a folder of yours"
+        ) from error
+
+    def take() -> bool:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    with file:
+        yield take
