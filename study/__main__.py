@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from evaluator.arguments import parse_count
 from study import settings, tuning
 from submission.errors import Parser, run_command_line
 
@@ -54,7 +55,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     run.add_argument(
         "--workers",
-        type=int,
+        type=parse_count,
         metavar="N",
         help="runs at once (default: one a GPU; without one, the cores / study.threads)",
     )

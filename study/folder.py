@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from submission.errors import UserError
 from submission.run_folder import RunFolder
@@ -54,55 +55,55 @@ def sole_study(folder: StudyFolder) -> Iterator[None]:
     Raises:
         UserError: Another process holds it, or it can't be written.
     """
-    with _lock_file(folder.path / ".study.lock") as take:
-        if not take():
+    with _opened(folder.path / ".study.lock") as file:
+        if not _lock(file):
             raise UserError(
-                f"another `study run` is at work in {folder.path}: wait for it, or give --output"
+                f"another `python -m study` works in {folder.path}: wait for it, or give --output"
             )
         yield
 
 
 @contextlib.contextmanager
-def sole_worker(folder: StudyFolder, run: str, stopping: Callable[[], bool]) -> Iterator[None]:
+def sole_worker(folder: StudyFolder, run: str, stopping: Callable[[], bool]) -> Iterator[int]:
     """Holds a run for this process; waits while another one has it.
 
-    That is one on a node of a cluster that was given up for lost, or whose study was killed, and
-    that has not ended yet.
+    That is one whose study was killed, or whose node was given up for lost, and that has not ended
+    yet.
 
     Args:
         folder: The study's folder.
         run: The run's name.
         stopping: Whether to give up waiting.
 
+    Yields:
+        The lock's file descriptor: processes that inherit it hold the run as well.
+
     Raises:
         Stopped: It was told to stop.
         UserError: The folder can't be written.
     """
-    with _lock_file(folder.runs / f".{run}.worker.lock") as take:
-        while not take():
+    with _opened(folder.runs / f".{run}.worker.lock") as file:
+        while not _lock(file):
             if stopping():
                 raise Stopped
             time.sleep(_SECONDS_BETWEEN_LOOKS)
-        yield
+        yield file.fileno()
 
 
-@contextlib.contextmanager
-def _lock_file(path: Path) -> Iterator[Callable[[], bool]]:
-    """Opens a file and yields a function that tries to lock it, until the block ends."""
+def _opened(path: Path) -> IO[str]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("w")
+        return path.open("w")
     except (PermissionError, NotADirectoryError, FileExistsError) as error:
         raise UserError(
             f"{path.parent} can't be written ({error.strerror}): give --output a folder of yours"
         ) from error
 
-    def take() -> bool:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
 
-    with file:
-        yield take
+def _lock(file: IO[str]) -> bool:
+    """Locks a file for as long as it is open, unless another process has it."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
