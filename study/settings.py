@@ -152,4 +152,7 @@ def _check_names(study: Study) -> None:
     for method in study.methods:
         configuration.check_names(method, study.preset)
     datasets.checked_name(study.dataset)
+    for binding in (*study.settings, *(one for many in study.variants.values() for one in many)):
+        if binding.partition("=")[0].strip() == "trainer.seed":
+            raise UserError(f"{binding!r}: a study's runs take their seeds from study.seeds")
     metrics.check_bindings(study.evaluation, metrics.choose(study.metrics))

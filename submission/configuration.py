@@ -1,6 +1,7 @@
 """Reads the gin files of a method and a preset, and the bindings of the command line."""
 
 import inspect
+import tokenize
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,7 @@ def apply(text: str, source: str) -> None:
     """
     try:
         statements = list(gin.config_parser.ConfigParser(text, gin.config.ParserDelegate()))
-    except (SyntaxError, ValueError) as error:
+    except (SyntaxError, ValueError, tokenize.TokenError) as error:
         raise UserError(f"{source}: {_one_line(error)}") from error
     if not statements:
         return

@@ -67,6 +67,7 @@ def test_a_binding_of_the_command_line_wins():
         ("beta = 4", "unknown setting beta"),
         ("beta_vae.beta 4", "beta_vae.beta 4"),
         ("beta_vae.beta = four", "beta_vae.beta = four"),
+        ("beta_vae.beta = (4,", "beta_vae.beta = (4,"),
         ("import os", "only bindings"),
         ("trainer.objective = @beta_tcva", "beta_tcva"),
     ],
