@@ -9,6 +9,8 @@ import gin
 import torch
 from torch import Tensor, nn
 
+from submission.phases import decode_in_phases
+
 IMAGE_SIZE = 64
 
 ENCODER_CHANNELS = (32, 32, 64, 128, 256)
@@ -63,7 +65,8 @@ class Encoder(nn.Module):
         channels = [shape.image_channels, *shape.channels(ENCODER_CHANNELS)]
         layers: list[nn.Module] = []
         for inputs, outputs in pairwise(channels):
-            layers += [nn.Conv2d(inputs, outputs, kernel_size=3, stride=2), nn.ReLU()]
+            convolution = nn.Conv2d(inputs, outputs, kernel_size=3, stride=2)
+            layers += [convolution, nn.ReLU(inplace=True)]
         self.convolutions = nn.Sequential(*layers)
         self.posterior = nn.Linear(channels[-1], 2 * shape.latents)
 
@@ -91,21 +94,32 @@ class Decoder(nn.Module):
 
     Args:
         shape: Number of channels, latents and width.
+
+    Attributes:
+        in_phases: Whether the last two layers are computed in polyphase form.
     """
 
     def __init__(self, shape: NetworkShape) -> None:
         super().__init__()
+        self.in_phases = False
         channels = shape.channels(DECODER_CHANNELS)
-        layers: list[nn.Module] = [nn.Conv2d(shape.latents, channels[0], kernel_size=1), nn.ReLU()]
+        layers: list[nn.Module] = [
+            nn.Conv2d(shape.latents, channels[0], kernel_size=1),
+            nn.ReLU(inplace=True),
+        ]
         for layer, (inputs, outputs) in enumerate(pairwise(channels)):
             padding = 1 if layer == 0 else 0
-            layers += [nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=padding), nn.ReLU()]
+            upsampling = nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=padding)
+            layers += [upsampling, nn.ReLU(inplace=True)]
         self.layers = nn.Sequential(*layers)
         self.pixels = nn.ConvTranspose2d(channels[-1], shape.image_channels, kernel_size=3)
 
     def forward(self, latents: Tensor) -> Tensor:
         """Logits `[batch, channels, 64, 64]` from latents `[batch, latents]`."""
-        logits: Tensor = self.pixels(self.layers(latents[:, :, None, None]))
+        features = latents[:, :, None, None]
+        if not torch.jit.is_scripting() and self.in_phases:
+            return decode_in_phases(self.layers, self.pixels, features)
+        logits: Tensor = self.pixels(self.layers(features))
         return logits
 
 
