@@ -77,6 +77,7 @@ def main() -> int:
     import torch
 
     from submission.progress import choose_display
+    from submission.team import Team
     from submission.training import Recipe, Request, train
 
     bindings = list(arguments.gin)
@@ -90,12 +91,15 @@ def main() -> int:
     check_room(folder, _BYTES_NEEDED)
 
     on_gpu = environment.use_cuda and torch.cuda.is_available()
-    display = choose_display(environment.is_grading)
     dataset = datasets.load(dataset_name, environment.data_root)
-    display.note(
-        f"{arguments.method} on {dataset.name} ({len(dataset.images):,} images), "
-        f"preset {preset}, on the {'GPU' if on_gpu else 'CPU'}"
-    )
+    team = Team.join(on_gpu)
+    display = choose_display(environment.is_grading)
+    if team.leads:
+        processes = f", {team.size} processes" if team.size > 1 else ""
+        display.note(
+            f"{arguments.method} on {dataset.name} ({len(dataset.images):,} images), "
+            f"preset {preset}, on the {'GPU' if on_gpu else 'CPU'}{processes}"
+        )
     request = Request(
         name=name,
         method=arguments.method,
@@ -104,10 +108,13 @@ def main() -> int:
         folder=folder,
         pretrained=environment.output_path / "pretrained",
         device=torch.device("cuda" if on_gpu else "cpu"),
+        team=team,
     )
     record = train(request, budget, INTERRUPTION, display)
+    team.leave()
     where = os.path.relpath(folder.representation, Path.cwd())
-    print(f"{record.status}: {record.message}; the representation is in {where}", flush=True)
+    if team.leads:
+        print(f"{record.status}: {record.message}; the representation is in {where}", flush=True)
     return EXIT_DONE if record.status in ("finished", "untrained") else EXIT_FAILED
 
 

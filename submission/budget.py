@@ -115,7 +115,7 @@ def affordable_steps(seconds_left: float, seconds_per_step: float, most: int) ->
 @gin.configurable("width", denylist=["measure", "seconds_left"])
 def choose_width(
     measure: Callable[[float], float],
-    seconds_left: float,
+    seconds_left: Callable[[], float],
     candidates: Sequence[float] = (),
     wanted_steps: int = 3000,
 ) -> float | None:
@@ -123,17 +123,15 @@ def choose_width(
 
     Args:
         measure: Seconds a step takes at a given width.
-        seconds_left: Seconds for training.
+        seconds_left: Gives the seconds for training, as of when it is called.
         candidates: Widths, widest first; none leaves `network.width` alone.
         wanted_steps: Steps that the run should have.
 
     Returns:
         A width, the narrowest if none affords the steps; None without candidates.
     """
-    started = time.monotonic()
     for width in candidates[:-1]:
         seconds_per_step = measure(width)
-        left = seconds_left - (time.monotonic() - started)
-        if affordable_steps(left, seconds_per_step, wanted_steps) >= wanted_steps:
+        if affordable_steps(seconds_left(), seconds_per_step, wanted_steps) >= wanted_steps:
             return width
     return candidates[-1] if candidates else None

@@ -1,12 +1,13 @@
 """One optimisation step of a VAE, and everything that changes with it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from submission.networks import VAE, Discriminator, NetworkShape
+from submission.form import Form
+from submission.networks import VAE, Discriminator, NetworkShape, Posterior
 from submission.objectives import (
     ForwardPass,
     Objective,
@@ -16,6 +17,7 @@ from submission.objectives import (
     kl_to_prior,
 )
 from submission.schedules import plateau
+from submission.team import Team
 
 # torch.optim.Adam skips a step, on the device and without a synchronisation, when its attribute
 # `found_inf` is 1; torch.amp.GradScaler uses the same door.
@@ -35,6 +37,8 @@ class Learner:
         discriminator: FactorVAE's classifier, on the same device; None for the other methods.
         discriminator_learning_rate: Of the discriminator's Adam.
         discriminator_adam_betas: Of the discriminator's Adam.
+        form: How the step is computed; plainly if left out.
+        team: The processes that train together, each with a learner; else this one alone.
 
     Attributes:
         step_count: Steps done, skipped ones included.
@@ -51,10 +55,20 @@ class Learner:
         discriminator: Discriminator | None = None,
         discriminator_learning_rate: float = 1e-4,
         discriminator_adam_betas: tuple[float, float] = (0.5, 0.9),
+        form: Form | None = None,
+        team: Team | None = None,
     ) -> None:
         self.model = model
         self.discriminator = discriminator
         self.device = next(model.parameters()).device
+        self.form = form or Form()
+        self.team = team or Team()
+        model.decoder.in_phases = self.form.phases
+        self._network = self.team.wrap(model)
+        self._forward = self._compute_loss
+        if self.form.compiled:
+            mode = "reduce-overhead" if self.form.cuda_graphs else "default"
+            self._forward = torch.compile(self._compute_loss, mode=mode)
         self.optimizer = torch.optim.Adam(
             model.parameters(), lr=learning_rate, betas=adam_betas, fused=True
         )
@@ -68,6 +82,8 @@ class Learner:
                 fused=True,
             )
         self.generator = torch.Generator(self.device).manual_seed(seed)
+        # On the device, so that neither a copy nor a new CUDA graph is needed when it grows.
+        self._capacity = torch.zeros((), device=self.device)
         self.step_count = 0
         self.skipped = torch.zeros((), device=self.device)
         self.skipped_running = torch.zeros((), device=self.device)
@@ -91,25 +107,25 @@ class Learner:
 
         Args:
             objective: The loss to lower.
-            images: `[batch, channels, 64, 64]` in [0, 1].
+            images: `[batch, channels, 64, 64]` in [0, 1], this process's rows of the batch.
             capacity: C of Eq. 2, in nats.
-            second_images: Gives the discriminator's second batch.
+            second_images: Gives the discriminator's second batch, this process's rows of it.
 
         Returns:
             The loss and its terms as scalar tensors, which stay on the device.
         """
-        posterior, sample, logits = self.model(images, self._noise(len(images)))
-        reconstruction = bernoulli_reconstruction(logits, images)
-        forward = ForwardPass(posterior, sample, reconstruction, capacity, self.discriminator)
-        loss, terms = objective(forward)
+        noise = self._noise(len(images))
+        self._capacity.fill_(capacity)
+        terms, sample = self._forward(objective, images, noise)
+        loss = terms["loss"]
+        parameters = list(self.model.parameters())
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        good = self._apply(self.optimizer, self.model)
-
-        terms = {"loss": loss, "reconstruction": reconstruction, **terms}
-        terms["kl"] = kl_to_prior(posterior).sum(dim=1).mean()
+        # The total correlation flows through the discriminator, whose weights are not to learn it.
+        loss.backward(inputs=parameters)
+        good = self._apply(self.optimizer, parameters)
         if self.discriminator is not None and second_images is not None:
-            terms["discriminator_loss"] = self._discriminator_step(sample, second_images())
+            discriminator_loss = self._discriminator_step(sample, second_images())
+            terms["discriminator_loss"] = discriminator_loss
 
         with torch.no_grad():
             self.skipped += ~good
@@ -118,6 +134,24 @@ class Learner:
             self.epoch_steps += good
         self.step_count += 1
         return {name: term.detach() for name, term in terms.items()}
+
+    def _compute_loss(
+        self, objective: Objective, images: Tensor, noise: Tensor
+    ) -> tuple[Terms, Tensor]:
+        """The terms of the loss, and the sample `[batch, latents]` of the whole batch."""
+        with self._precision():
+            posterior, sample, logits = self._network(images, noise)
+        gather = self.team.gather
+        posterior = Posterior(*(gather(value.float()) for value in posterior))
+        sample = gather(sample.float())
+        reconstruction = self.team.mean(bernoulli_reconstruction(logits.float(), images))
+        forward = ForwardPass(posterior, sample, reconstruction, self._capacity, self.discriminator)
+        loss, terms = objective(forward)
+        kl = kl_to_prior(posterior).sum(dim=1).mean()
+        return {"loss": loss, "reconstruction": reconstruction, "kl": kl, **terms}, sample
+
+    def _precision(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.form.bfloat16)
 
     def end_epoch(self) -> None:
         """Shows the epoch's mean loss to the learning rate's schedule."""
@@ -128,22 +162,24 @@ class Learner:
 
     def _discriminator_step(self, sample: Tensor, images: Tensor) -> Tensor:
         assert self.discriminator is not None and self.discriminator_optimizer is not None
-        with torch.no_grad():
-            mean, log_variance = self.model.encoder(images)
-            second_sample = mean + self._noise(len(images)) * torch.exp(0.5 * log_variance)
+        with torch.no_grad(), self._precision():
+            posterior = Posterior(*self.model.encoder(images))
+            second_sample = self.team.gather(posterior.sample(self._noise(len(images))).float())
+        # Every process sees the latents of the whole batch, and so computes the same gradient.
         loss = discriminator_loss(self.discriminator, sample, second_sample, self.generator)
         self.discriminator_optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        self._apply(self.discriminator_optimizer, self.discriminator)
+        self._apply(self.discriminator_optimizer, self.discriminator.parameters())
         return loss
 
-    def _noise(self, batch: int) -> Tensor:
-        shape = (batch, self.model.shape.latents)
-        return torch.randn(shape, generator=self.generator, device=self.device)
+    def _noise(self, rows: int) -> Tensor:
+        """This process's rows of the noise that all draw for the whole batch."""
+        shape = (rows * self.team.size, self.model.shape.latents)
+        return self.team.rows(torch.randn(shape, generator=self.generator, device=self.device))
 
-    def _apply(self, optimizer: torch.optim.Optimizer, module: nn.Module) -> Tensor:
+    def _apply(self, optimizer: torch.optim.Optimizer, parameters: Iterable[Tensor]) -> Tensor:
         """Steps unless a gradient is not finite; returns whether it did, a bool tensor."""
-        gradients = [p.grad for p in module.parameters() if p.grad is not None]
+        gradients = [p.grad for p in parameters if p.grad is not None]
         good = torch.nn.utils.get_total_norm(gradients).isfinite()
         setattr(optimizer, _SKIP, (~good).float())
         optimizer.step()

@@ -31,14 +31,14 @@ class ForwardPass:
         posterior: q(z|x) of the batch, mean and log-variance `[batch, latents]`.
         sample: z ~ q(z|x), `[batch, latents]`.
         reconstruction: The mean of -log p(x|z) over the batch, a scalar.
-        capacity: C of Eq. 2.
+        capacity: C of Eq. 2, a scalar in nats.
         discriminator: FactorVAE's classifier, latents to logits `[batch, 2]`; else None.
     """
 
     posterior: Posterior
     sample: Tensor
     reconstruction: Tensor
-    capacity: float
+    capacity: Tensor | float
     discriminator: Callable[[Tensor], Tensor] | None = None
 
 
@@ -62,7 +62,7 @@ def kl_to_prior(posterior: Posterior) -> Tensor:
     return 0.5 * (mean.square() + log_variance.exp() - log_variance - 1.0)
 
 
-def capacity_distance(posterior: Posterior, capacity: float) -> Tensor:
+def capacity_distance(posterior: Posterior, capacity: Tensor | float) -> Tensor:
     """D(q(z|x_n), p(z)) = |KL(q(z|x_n) || p(z)) - C|, averaged over the batch (paper, Eq. 2).
 
     The paper writes the deviation of each image x_n. Burgess et al. (2018) and
@@ -167,8 +167,9 @@ def discriminator_loss(
     Returns:
         A scalar, in nats.
     """
-    joint = discriminator(sample.detach())
-    permuted = discriminator(permute_latents(second_sample.detach(), generator))
+    shuffled = permute_latents(second_sample.detach(), generator)
+    # One pass over both: the weights, which outweigh the batch, are then read once.
+    joint, permuted = discriminator(torch.cat([sample.detach(), shuffled])).chunk(2)
     as_joint = torch.zeros(len(joint), dtype=torch.long, device=joint.device)
     as_permuted = torch.ones(len(permuted), dtype=torch.long, device=permuted.device)
     return 0.5 * (F.cross_entropy(joint, as_joint) + F.cross_entropy(permuted, as_permuted))

@@ -20,6 +20,8 @@ class Record:
         status: `running`, then `finished` (the budget or the steps are used up), `untrained` (the
             budget was too short for one step), `interrupted` (a signal) or `failed`.
         message: One sentence on the status.
+        form: How a step was computed (`submission.form.Form`).
+        processes: That trained together.
         kl_per_latent: KL(q(z_j|x) || p(z_j)) in nats, averaged over a fixed sample of images.
         posterior_std_per_latent: The posterior's standard deviation, averaged likewise.
     """
@@ -40,6 +42,8 @@ class Record:
     gin_config: str
     git_revision: str
     versions: dict[str, str]
+    processes: int = 1
+    form: dict[str, bool] = field(default_factory=dict)
     seconds_spent: float = 0.0
     steps: int = 0
     planned_steps: int = 0

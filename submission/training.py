@@ -1,11 +1,13 @@
 """The training of one run inside its budget: pre-training, training, and the exports."""
 
+import contextlib
 import datetime
+import functools
 import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import gin
@@ -13,7 +15,7 @@ import numpy as np
 import torch
 
 from submission import checkpoint
-from submission.batches import Batches
+from submission.batches import Batches, load_resident
 from submission.budget import (
     Budget,
     Interruption,
@@ -27,6 +29,14 @@ from submission.datasets.dataset import Dataset
 from submission.errors import UserError
 from submission.export import export
 from submission.files import out_of_room, remove_leftovers
+from submission.form import (
+    Form,
+    Speed,
+    compiled_form,
+    fastest,
+    plain_forms,
+    prepare_device,
+)
 from submission.history import History, Row
 from submission.learner import Learner, new_model
 from submission.networks import VAE, Discriminator, NetworkShape, Posterior
@@ -36,6 +46,7 @@ from submission.record import Record, git_revision, versions
 from submission.run_folder import RunFolder, exclusive, set_aside
 from submission.schedules import capacity
 from submission.self_scoring import Scoring, SelfScorer
+from submission.team import Team
 
 PRETRAINING = "pretraining"
 TRAINING = "training"
@@ -47,6 +58,8 @@ _STREAMS = {PRETRAINING: 0, TRAINING: 1, "second batch": 2}
 _MOST_SKIPPED_RUNNING = 100
 _SAMPLE_IMAGES = 1024
 _MEASURED_STEPS = 3
+# The first steps also allocate and choose kernels; torch.compile's compile and record CUDA graphs.
+_WARM_UP_STEPS = {False: 1, True: 3}
 
 
 @gin.configurable("trainer")
@@ -114,6 +127,7 @@ class Request:
         folder: Where the run is written.
         pretrained: The folder of the shared, pre-trained weights.
         device: Where training happens.
+        team: The processes that train together; the first one decides, writes and shows.
     """
 
     name: str
@@ -123,6 +137,7 @@ class Request:
     folder: RunFolder
     pretrained: Path
     device: torch.device
+    team: Team = field(default_factory=Team)
 
 
 def train(request: Request, budget: Budget, interruption: Interruption, display: Display) -> Record:
@@ -144,7 +159,7 @@ def train(request: Request, budget: Budget, interruption: Interruption, display:
         UserError: The folder can't be written, no room is left, or another process is at it.
     """
     recipe, pretraining = Recipe(), Pretraining()
-    with exclusive(request.folder):
+    with exclusive(request.folder) if request.team.leads else contextlib.nullcontext():
         run = _Run(request, recipe, pretraining, budget, interruption, display)
         try:
             run.prepare()
@@ -181,13 +196,21 @@ class _Run:
         self.interruption = interruption
         self.display = display
         self.folder = request.folder
+        self.team = request.team
+        self.team.share_of(recipe.batch_size)
+        self.speed = Speed()
+        self.on_gpu = request.device.type == "cuda"
+        prepare_device(self.speed, self.on_gpu)
+        self.form = Form()
         self.phase = PRETRAINING
+        # The signal that ended the steps.
+        self.stopped_by: str | None = None
         self.checkpoint_every = parse_duration(recipe.checkpoint_every, "trainer.checkpoint_every")
         self.last_checkpoint = time.monotonic()
         self.checkpoint_seconds = 0.0
         self.seconds_per_step = 0.0
         self.pretraining_ends = 0.0
-        self.measured: dict[float, float] = {}
+        self.measured: dict[tuple[float, Form], float] = {}
         self.mean_colour = _sample(request.dataset).mean(axis=(0, 1, 2)).tolist()
         self.identity = checkpoint.identity(
             method=request.method,
@@ -196,6 +219,7 @@ class _Run:
             layers=_layers(),
         )
         self.history: History | None = None
+        self.resident = load_resident(request.dataset, request.device, self.speed.resident)
         self.scorer = SelfScorer(Scoring(), self.folder, request.dataset.name, budget, self._warn)
 
     # --- set-up -----------------------------------------------------------------------------
@@ -203,14 +227,17 @@ class _Run:
     def prepare(self) -> None:
         """Resumes a killed run, or plans a new one and exports it untrained."""
         state = self._unfinished()
-        if state is None and self._is_worth_keeping():
+        # No process may still be reading what the leader moves out of the way.
+        if self.team.agree(state is None and self._is_worth_keeping()) and self.team.leads:
             kept = set_aside(self.folder)
-            self.display.note(f"an earlier run of this name was kept as {kept}")
-        self.folder.training.mkdir(parents=True, exist_ok=True)
-        for leftovers in (self.folder.training, self.folder.representation):
-            remove_leftovers(leftovers)
-        tensorboard = self.folder.training / "tensorboard"
-        self.history = History(self.folder.history, tensorboard, state["rows"] if state else None)
+            self._note(f"an earlier run of this name was kept as {kept}")
+        if self.team.leads:
+            self.folder.training.mkdir(parents=True, exist_ok=True)
+            for leftovers in (self.folder.training, self.folder.representation):
+                remove_leftovers(leftovers)
+            tensorboard = self.folder.training / "tensorboard"
+            rows = state["rows"] if state else None
+            self.history = History(self.folder.history, tensorboard, rows)
         if state is None:
             self._start()
         else:
@@ -218,7 +245,7 @@ class _Run:
 
     def _unfinished(self) -> dict | None:
         """The checkpoint of a run with these very settings, if one was killed."""
-        if not self.folder.checkpoint.exists():
+        if not self.team.agree(self.folder.checkpoint.exists()):
             return None
         state = checkpoint.load(self.folder.checkpoint, self.request.device)
         return state if state["identity"] == self.identity else None
@@ -238,28 +265,24 @@ class _Run:
         self.record = self._new_record(shape)
         self.learner = self._new_learner(self._new_model(shape), PRETRAINING)
         self._export()
-        if self.budget.left <= 0:
+        if self._left() <= 0:
             self._end(
                 "untrained",
                 f"a budget of {format_duration(self.budget.seconds)} is too short to train: "
                 "the representation is untrained",
             )
             return
-        width = choose_width(self._measure, self.budget.left)
-        if width is not None:
-            with gin.unlock_config():
-                gin.bind_parameter("network.width", width)
-            shape = NetworkShape(channels)
-            self.record = self._new_record(shape)
-            self.learner = self._new_learner(self._new_model(shape), PRETRAINING)
-            self._export()
-        self.seconds_per_step = self._measure(shape.width)
-        affordable = affordable_steps(self.budget.left, self.seconds_per_step, 10**9)
-        self.display.note(
+        self._choose(channels)
+        shape = NetworkShape(channels)
+        self.record = self._new_record(shape)
+        self.learner = self._new_learner(self._new_model(shape), PRETRAINING)
+        self._export()
+        affordable = affordable_steps(self._left(), self.seconds_per_step, 10**9)
+        self._note(
             f"{shape.width:g} x the paper's network width: a step takes "
             f"{self.seconds_per_step:.3f} s, the budget affords about {affordable} steps"
         )
-        share = self.pretraining.share * self.budget.left
+        share = self.pretraining.share * self._left()
         self.pretraining_ends = self.budget.spent + share
         self.record.pretraining_steps = affordable_steps(
             share, self.seconds_per_step, self.pretraining.steps
@@ -267,12 +290,38 @@ class _Run:
         if self.pretraining.steps and not self.record.pretraining_steps:
             self._warn("the budget is too short for pre-training")
 
+    def _choose(self, channels: int) -> None:
+        """Fixes the networks' width and the form of a step by measuring, as far as gin lets it."""
+        candidates = plain_forms(self.speed)
+        width = choose_width(lambda width: self._measure(width, candidates[0]), self._left)
+        if width is not None:
+            with gin.unlock_config():
+                gin.bind_parameter("network.width", width)
+        width = NetworkShape(channels).width
+        self.form = candidates[0]
+        if self.speed.measure:
+            self._choose_form(width, candidates)
+        self.seconds_per_step = self._measure(width, self.form)
+
+    def _choose_form(self, width: float, candidates: list[Form]) -> None:
+        """Fixes the form of a step by measuring."""
+        measure = functools.partial(self._measure, width)
+        if len(candidates) > 1:
+            self.form, what = fastest(candidates, measure)
+            self._note(what)
+        compiled = compiled_form(self.form, self.speed, self.budget.seconds, self.on_gpu)
+        if compiled is not None and self.team.size == 1:
+            self._note("trying torch.compile, which takes about half a minute")
+            self.form, what = fastest([self.form, compiled], measure)
+            self._note(what)
+
     def _resume(self, state: dict) -> None:
         record = state["record"]
         self.record = Record(**record)
         with gin.unlock_config():
             gin.bind_parameter("network.width", self.record.width)
         shape = NetworkShape(self.request.dataset.observation_shape[2])
+        self.form = Form(**self.record.form)
         self.phase = state["phase"]
         self.seconds_per_step = state["seconds_per_step"]
         self.pretraining_ends = state["pretraining_ends"]
@@ -280,7 +329,7 @@ class _Run:
         self.learner.load_state_dict(state["learner"])
         self.budget.spent_before = self.record.seconds_spent
         self.budget.export_seconds = state["export_seconds"]
-        self.display.note(
+        self._note(
             f"resuming {self.phase} at step {self.learner.step_count}, "
             f"{format_duration(max(0.0, self.budget.left))} left"
         )
@@ -303,12 +352,14 @@ class _Run:
             gin_config=gin.config_str(),
             git_revision=git_revision(),
             versions=versions(),
+            processes=self.team.size,
+            form=asdict(self.form),
         )
 
     def _new_model(self, shape: NetworkShape) -> VAE:
         return new_model(shape, self.recipe.seed, self.request.device, self.mean_colour)
 
-    def _new_learner(self, model: VAE, phase: str) -> Learner:
+    def _new_learner(self, model: VAE, phase: str, form: Form | None = None) -> Learner:
         """A learner with fresh optimisers; only training has a discriminator."""
         recipe = self.recipe
         discriminator = None
@@ -324,30 +375,43 @@ class _Run:
             discriminator=discriminator,
             discriminator_learning_rate=recipe.discriminator_learning_rate,
             discriminator_adam_betas=recipe.discriminator_adam_betas,
+            form=form or self.form,
+            team=self.team,
         )
 
     def _batches(self, stream: str) -> Batches:
-        recipe, request = self.recipe, self.request
-        number = _STREAMS[stream]
-        return Batches(request.dataset, recipe.batch_size, recipe.seed, number, request.device)
+        return Batches(
+            self.request.dataset,
+            self.recipe.batch_size,
+            self.recipe.seed,
+            _STREAMS[stream],
+            self.request.device,
+            resident=self.resident,
+            team=self.team,
+        )
 
-    def _measure(self, width: float) -> float:
-        """Seconds of one step of the method at a width, on networks that are thrown away."""
-        if width in self.measured:
-            return self.measured[width]
+    def _measure(self, width: float, form: Form) -> float:
+        """Seconds of one step of the method, on networks that are thrown away."""
+        if (width, form) in self.measured:
+            return self.measured[width, form]
         channels = self.request.dataset.observation_shape[2]
-        learner = self._new_learner(self._new_model(NetworkShape(channels, width=width)), TRAINING)
-        batches = self._batches(TRAINING)
+        model = self._new_model(NetworkShape(channels, width=width))
+        learner = self._new_learner(model, TRAINING, form)
+        batches, second = self._batches(TRAINING), self._batches("second batch")
         seconds = []
-        for step in range(_MEASURED_STEPS + 1):
+        for step in range(_WARM_UP_STEPS[form.compiled] + _MEASURED_STEPS):
             started = time.perf_counter()
             images = batches(step)
-            terms = learner.step(self.recipe.objective, images, 0.0, lambda: batches(0))
+            terms = learner.step(self.recipe.objective, images, 0.0, lambda: second(step))  # noqa: B023
             terms["loss"].item()
             seconds.append(time.perf_counter() - started)
-        # The first step also allocates and chooses kernels.
-        self.measured[width] = float(np.median(seconds[1:]))
-        return self.measured[width]
+        # The shortest: whatever else this machine does makes a step only longer.
+        self.measured[width, form] = self.team.agree(min(seconds[-_MEASURED_STEPS:]))
+        return self.measured[width, form]
+
+    def _left(self) -> float:
+        """Seconds that the leader still has for training."""
+        return self.team.agree(self.budget.left)
 
     # --- phases -----------------------------------------------------------------------------
 
@@ -357,21 +421,22 @@ class _Run:
             return
         planned = self.record.pretraining_steps
         path = self.request.pretrained / f"{self._pretraining_identity()}.pt"
-        if planned and self.learner.step_count == 0 and path.exists():
+        fresh = planned and self.learner.step_count == 0
+        if fresh and self.team.agree(path.exists()):
             weights = checkpoint.load(path, self.request.device)
             self.learner.model.load_state_dict(weights["model"])
             self.record.pretraining_steps = weights["steps"]
             self.record.pretraining_cached = True
-            self.display.note(f"pre-trained weights of {weights['steps']} steps read from {path}")
+            self._note(f"pre-trained weights of {weights['steps']} steps read from {path}")
         elif planned:
             self._loop(self.pretraining.objective, planned, self.pretraining_ends)
-            if self.interruption.reason is not None:
+            if self.stopped_by is not None:
                 return
             steps = self.learner.step_count
             self.record.pretraining_steps = steps
             weights = {"model": self.learner.model.state_dict(), "steps": steps}
             self._spare_disk(lambda: checkpoint.save(path, weights))
-        if self.interruption.reason is None:
+        if self.stopped_by is None:
             self._begin_training()
 
     def _pretraining_identity(self) -> str:
@@ -394,7 +459,7 @@ class _Run:
         self.learner = self._new_learner(self.learner.model, TRAINING)
         self.learner.skipped += skipped
         self.record.planned_steps = affordable_steps(
-            self.budget.left, self.seconds_per_step, self.recipe.max_steps
+            self._left(), self.seconds_per_step, self.recipe.max_steps
         )
         planned = self.record.planned_steps
         if capacity(planned, planned) < capacity(10**12, planned):
@@ -416,9 +481,7 @@ class _Run:
         shown = (learner.step_count, time.monotonic())
         if learner.step_count == 0:
             self._keep_snapshot()
-        while learner.step_count < steps and self.interruption.reason is None:
-            if min(self.budget.left, until - self.budget.spent) < self.seconds_per_step:
-                break
+        while learner.step_count < steps and self._may_go_on(until):
             step = learner.step_count
             current = capacity(step, self.record.planned_steps)
             terms = learner.step(objective, batches(step), current, lambda: second(step))  # noqa: B023
@@ -439,8 +502,15 @@ class _Run:
             if time.monotonic() - self.last_checkpoint > pause:
                 self._spare_disk(self._save)
 
+    def _may_go_on(self, until: float) -> bool:
+        """Whether neither a signal nor the clock ends the steps, by the leader's word."""
+        late = min(self.budget.left, until - self.budget.spent) < self.seconds_per_step
+        self.stopped_by, late = self.team.agree((self.interruption.reason, late))
+        return self.stopped_by is None and not late
+
     def _log(self, row: Row, epoch: float) -> None:
-        assert self.history is not None
+        if self.history is None:
+            return
         position = {
             "phase": self.phase,
             "step": self.learner.step_count,
@@ -462,17 +532,19 @@ class _Run:
         if self.phase == TRAINING:
             most = self.recipe.max_steps - now[0]
             further = affordable_steps(self.budget.left, self.seconds_per_step, most)
+            further = self.team.agree(further)
             record.planned_steps = now[0] + further
         planned = record.planned_steps if self.phase == TRAINING else record.pretraining_steps
-        details = describe_step(now[0], planned, self.budget.left, speed, row)
-        self.display.update(self.phase, self.budget.spent / self.budget.seconds, details)
+        if self.team.leads:
+            details = describe_step(now[0], planned, self.budget.left, speed, row)
+            self.display.update(self.phase, self.budget.spent / self.budget.seconds, details)
         return now
 
     # --- ends -------------------------------------------------------------------------------
 
     def finish(self) -> None:
         """The last export and record of a run that was not broken."""
-        reason = self.interruption.reason
+        reason = self.stopped_by
         steps = self.learner.step_count if self.phase == TRAINING else 0
         if reason is not None:
             self._spare_disk(self._save)
@@ -496,23 +568,25 @@ class _Run:
         self.scorer.stop()
         if self.history is not None:
             self.history.close()
-        self.display.close(self.record.status if hasattr(self, "record") else "failed")
+        if self.team.leads:
+            self.display.close(self.record.status if hasattr(self, "record") else "failed")
 
     def _end(self, status: str, message: str) -> None:
         self.record.status, self.record.message = status, message
         if status in ("untrained", "failed"):
             self._warn(message)
         self._export()
-        if status in ("finished", "untrained"):
+        if self.team.leads and status in ("finished", "untrained"):
             self.folder.checkpoint.unlink(missing_ok=True)
 
     def _export(self) -> None:
         """Representation, decoder, record and history, as of now."""
+        if self.history is None:
+            return
         started = time.monotonic()
         export(self.learner.model, self.folder)
         self._update_record()
         self.record.write(self.folder.record)
-        assert self.history is not None
         self.history.write()
         self.budget.export_seconds = max(self.budget.export_seconds, time.monotonic() - started)
 
@@ -552,6 +626,8 @@ class _Run:
 
     def _spare_disk(self, write: Callable[[], None]) -> None:
         """Writes something that training can do without: a full disk then costs a warning."""
+        if not self.team.leads:
+            return
         try:
             write()
         except UserError as error:
@@ -563,7 +639,11 @@ class _Run:
     def _warn(self, text: str) -> None:
         if text not in self.record.warnings:
             self.record.warnings.append(text)
-            self.display.note(f"warning: {text}")
+            self._note(f"warning: {text}")
+
+    def _note(self, text: str) -> None:
+        if self.team.leads:
+            self.display.note(text)
 
 
 def _spares_weights(setting: str) -> bool:

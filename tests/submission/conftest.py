@@ -18,7 +18,12 @@ from submission.record import Record
 from submission.run_folder import RunFolder
 from submission.training import Recipe, Request, train
 
-SMALL = ["network.width = 0.125", "trainer.batch_size = 8", "trainer.log_every = 5"]
+SMALL = [
+    "network.width = 0.125",
+    "trainer.batch_size = 8",
+    "trainer.log_every = 5",
+    "speed.measure = False",
+]
 
 
 # The tests' networks are so small that a second thread only waits for the first.

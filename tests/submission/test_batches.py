@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from submission.batches import Batches
+from submission.team import Team
 
 CPU = torch.device("cpu")
 
@@ -60,3 +61,18 @@ def test_painted_images_are_the_same_for_the_same_step(squares):
     )
     torch.testing.assert_close(first, again)
     assert not torch.equal(first.sort(dim=0).values, later.sort(dim=0).values)
+
+
+def test_images_on_the_device_give_the_same_batches(squares):
+    resident = torch.from_numpy(squares.images)
+    gathered = Batches(squares, 8, seed=0, stream=0, device=CPU)
+    drawn = Batches(squares, 8, seed=0, stream=0, device=CPU, resident=resident)
+    for step in (0, 1, 7):
+        assert torch.equal(gathered(step), drawn(step))
+
+
+def test_a_team_shares_the_very_batch_of_one_process(squares):
+    alone = Batches(squares, 8, seed=0, stream=0, device=CPU)
+    shared = [Batches(squares, 8, 0, 0, CPU, team=Team(rank, 2)) for rank in range(2)]
+    for step in range(3):
+        assert torch.equal(torch.cat([each(step) for each in shared]), alone(step))

@@ -66,12 +66,12 @@ def test_affordable_steps_are_bounded():
 
 def test_the_widest_network_that_affords_the_steps_is_chosen():
     seconds = {1.0: 0.5, 0.5: 0.1, 0.25: 0.01}
-    choose = lambda left: choose_width(seconds.__getitem__, left, (1.0, 0.5, 0.25), 1000)  # noqa: E731
+    choose = lambda left: choose_width(seconds.__getitem__, lambda: left, (1.0, 0.5, 0.25), 1000)  # noqa: E731
     assert [choose(left) for left in (600.0, 200.0, 20.0, 1.0)] == [1.0, 0.5, 0.25, 0.25]
 
 
 def test_without_candidates_the_width_is_left_alone():
-    assert choose_width(lambda width: 1.0, 100.0) is None
+    assert choose_width(lambda width: 1.0, lambda: 100.0) is None
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from submission import objectives
+from submission.form import Form
 from submission.run_folder import RunFolder
 from submission.training import TRAINING
 
@@ -205,6 +206,17 @@ def test_the_quick_preset_chooses_the_width_by_measuring(trial):
         "width.wanted_steps = 100000",
     ]
     assert trial(*settings, preset="quick").width == 0.125
+
+
+def test_the_form_of_a_step_is_measured_told_and_kept(trial, capsys):
+    trial(*STEPS, "speed.measure = True", "speed.compile = False")
+    record = json.loads(trial.folder().record.read_text())
+    chosen = str(Form(**record["form"]))
+    assert f"chosen: {chosen}" in capsys.readouterr().out
+
+
+def test_without_measuring_the_first_form_is_used(trial):
+    assert Form(**trial(*STEPS).form) == Form(phases=True)
 
 
 def test_a_finished_run_of_the_same_name_is_kept(trial):

@@ -1,0 +1,131 @@
+"""The processes that train one run together (`torchrun`), each with a part of every batch.
+
+They compute what one process would: all draw the same random numbers and take their own rows of
+them, and the terms of a loss that depend on the whole batch (total correlation, covariances, MMD)
+see the latents of all of it. `DistributedDataParallel` averages the gradients, so the gradient of a
+quantity that all share has to be, in every process, that with respect to its own rows times the
+number of processes; `gather` and `mean` see to it.
+"""
+
+import os
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from submission.errors import UserError
+
+Value = TypeVar("Value")
+
+
+class Team:
+    """This process's place among those that train the run; alone, it does nothing.
+
+    Args:
+        rank: Its number; 0 leads: it decides, measures, writes and shows.
+        size: The number of processes.
+
+    Attributes:
+        rank: As given.
+        size: As given.
+    """
+
+    def __init__(self, rank: int = 0, size: int = 1) -> None:
+        self.rank = rank
+        self.size = size
+
+    @classmethod
+    def join(cls, on_gpu: bool) -> "Team":
+        """Meets the processes that torchrun has started; without it, the team is this one alone."""
+        size = int(os.environ.get("WORLD_SIZE", "1"))
+        if size == 1:
+            return cls()
+        if on_gpu:
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        # Decisions travel through gloo, so that no process waits for its GPU to hear of one.
+        dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo")
+        return cls(dist.get_rank(), size)
+
+    def leave(self) -> None:
+        """Ends the meeting."""
+        if self.size > 1:
+            dist.destroy_process_group()
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process is the one that decides and writes."""
+        return self.rank == 0
+
+    def agree(self, value: Value) -> Value:
+        """The leader's value, which all others take over. Every process has to call this."""
+        if self.size == 1:
+            return value
+        values: list[Any] = [value]
+        dist.broadcast_object_list(values, src=0, device=torch.device("cpu"))
+        agreed: Value = values[0]
+        return agreed
+
+    def share_of(self, batch_size: int) -> int:
+        """Rows of a batch that fall to each process.
+
+        Raises:
+            UserError: The processes can't share it evenly.
+        """
+        if batch_size % self.size:
+            raise UserError(
+                f"trainer.batch_size is {batch_size}: give a multiple of the {self.size} processes"
+            )
+        return batch_size // self.size
+
+    def rows(self, whole: Tensor) -> Tensor:
+        """This process's rows of a tensor `[batch, …]` that all have drawn alike."""
+        share = self.share_of(len(whole))
+        return whole[self.rank * share : (self.rank + 1) * share]
+
+    def wrap(self, module: nn.Module) -> nn.Module:
+        """The module with gradients that are averaged over the team."""
+        if self.size == 1:
+            return module
+        return nn.parallel.DistributedDataParallel(module)
+
+    def gather(self, rows: Tensor) -> Tensor:
+        """All the team's rows `[batch, …]`, from each process's own; gradients flow back."""
+        if self.size == 1:
+            return rows
+        whole: Tensor = _Gather.apply(rows, self)
+        return whole
+
+    def mean(self, value: Tensor) -> Tensor:
+        """The team's mean of a scalar; gradients flow back."""
+        if self.size == 1:
+            return value
+        mean: Tensor = _Mean.apply(value, self.size)
+        return mean
+
+
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(context: Any, rows: Tensor, team: Team) -> Tensor:
+        context.team = team
+        parts = [torch.empty_like(rows) for _ in range(team.size)]
+        dist.all_gather(parts, rows.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        gradient = gradient.contiguous().clone()
+        dist.all_reduce(gradient)
+        return context.team.rows(gradient), None
+
+
+class _Mean(torch.autograd.Function):
+    @staticmethod
+    def forward(context: Any, value: Tensor, size: int) -> Tensor:
+        mean = value.clone()
+        dist.all_reduce(mean)
+        return mean / size
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient, None
