@@ -5,6 +5,7 @@ from pathlib import Path
 
 from evaluator.arguments import parse_count
 from study import settings, tuning
+from study.folder import StudyFolder, sole_study
 from submission.errors import Parser, run_command_line
 
 _DEFAULT_FOLDER = Path("scratch/study")
@@ -100,12 +101,14 @@ def main() -> int:
 
         print(f"report: {write_report(arguments.folder)}")
         return 0
-    # The names are checked before PyTorch is imported.
     study = settings.read(arguments.preset, arguments.gin)
-    from study.running import run
-
     output = arguments.output or _DEFAULT_FOLDER / arguments.preset
-    return run(study, output.absolute(), arguments.workers, arguments.cluster)
+    folder = StudyFolder(output.absolute())
+    with sole_study(folder):
+        # PyTorch is imported only now, so that most mistakes are told at once.
+        from study.running import run
+
+        return run(study, folder, arguments.workers, arguments.cluster)
 
 
 if __name__ == "__main__":

@@ -8,11 +8,10 @@ import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import asdict
-from pathlib import Path
 from typing import Protocol
 
 from study.display import Display
-from study.folder import Stopped, StudyFolder, sole_study
+from study.folder import Stopped, StudyFolder
 from study.jobs import Job, plan
 from study.settings import Study
 from study.work import RunFailed, is_done, progress
@@ -44,12 +43,12 @@ class Workers(Protocol):
         """Waits for what is running, and lets go of it all."""
 
 
-def run(study: Study, path: Path, most: int | None, cluster: str | None) -> int:
+def run(study: Study, folder: StudyFolder, most: int | None, cluster: str | None) -> int:
     """Executes what is missing of a study.
 
     Args:
         study: The study.
-        path: Its folder, absolute. What other settings left there is not touched.
+        folder: Its folder, which this process holds. What other settings left there is not touched.
         most: How many runs there may be at once; None is as many as fit.
         cluster: The address of a Ray cluster; None is this machine.
 
@@ -59,40 +58,38 @@ def run(study: Study, path: Path, most: int | None, cluster: str | None) -> int:
     Raises:
         UserError: A setting, or something on the disk, that the user has to mend.
     """
-    folder = StudyFolder(path)
     interruption = Interruption()
     interruption.install()
-    with sole_study(folder):
-        jobs = plan(study)
-        _write_plan(folder, study, jobs)
-        missing = _missing(jobs, folder)
-        if not missing:
-            print(_all_finished(jobs, folder))
-            return EXIT_DONE
-        display = Display()
-        with contextlib.ExitStack() as stack:
-            stack.callback(display.close)
-            given_up = threading.Event()
-            workers = _workers(
-                study,
-                folder,
-                most,
-                cluster,
-                stopping=lambda: given_up.is_set() or interruption.reason is not None,
-            )
-            stack.callback(workers.close)
-            stack.callback(workers.stop)
-            stack.callback(given_up.set)
-            # Ray has taken a signal over.
-            interruption.install()
-            display.note(f"{len(missing)} of {len(jobs)} runs are to be done in {folder.path}")
-            try:
-                failures = _execute(missing, folder, workers, interruption, display)
-            except KeyboardInterrupt:
-                # The second Ctrl-C: what was started ends with this process.
-                display.close()
-                display.note(_GOES_ON)
-                os._exit(EXIT_FAILED)
+    jobs = plan(study)
+    _write_plan(folder, study, jobs)
+    missing = _missing(jobs, folder)
+    if not missing:
+        print(_all_finished(jobs, folder))
+        return EXIT_DONE
+    display = Display()
+    with contextlib.ExitStack() as stack:
+        stack.callback(display.close)
+        given_up = threading.Event()
+        workers = _workers(
+            study,
+            folder,
+            most,
+            cluster,
+            stopping=lambda: given_up.is_set() or interruption.reason is not None,
+        )
+        stack.callback(workers.close)
+        stack.callback(workers.stop)
+        stack.callback(given_up.set)
+        # Ray has taken a signal over.
+        interruption.install()
+        display.note(f"{len(missing)} of {len(jobs)} runs are to be done in {folder.path}")
+        try:
+            failures = _execute(missing, folder, workers, interruption, display)
+        except KeyboardInterrupt:
+            # The second Ctrl-C: what was started ends with this process.
+            display.close()
+            display.note(_GOES_ON)
+            os._exit(EXIT_FAILED)
     if interruption.reason is not None:
         print(_GOES_ON)
         return EXIT_FAILED
