@@ -56,4 +56,4 @@ def run_command_line(main: Callable[[], int | None]) -> NoReturn:
 def no_room(path: object) -> str:
     """The one line for a full disk."""
     where = f" for {path}" if path else ""
-    return f"no room on the disk{where}: free some space, or set AICROWD_OUTPUT_PATH elsewhere"
+    return f"no room on the disk{where}: free some space, or choose another output folder"
