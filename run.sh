@@ -181,7 +181,7 @@ run_tests() {
   install_once add_test_tools requirements-dev.txt
   "$python" -m ruff format --check .
   "$python" -m ruff check .
-  "$python" -m mypy submission evaluator docker/*.py
+  "$python" -m mypy submission evaluator study docker/*.py
   exec "$python" -m pytest "${selection[@]}" "${arguments[@]}"
 }
 
