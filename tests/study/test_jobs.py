@@ -137,6 +137,7 @@ def test_nothing_that_the_clock_decides_is_left_in_the_quick_study():
     assert values["capacity.share"] == "None"
     assert values["pretraining.share"] == "1.0"
     assert values["trainer.budget"] == "'24h'"
+    assert values["speed.measure"] == "False"
     assert job.threads == 1
 
 
