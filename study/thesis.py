@@ -64,20 +64,20 @@ def on_correlations(correlations: pd.DataFrame) -> Finding:
         f"above that, of {apart} below, {opposed} of them below 0; {total - close - apart} "
         f"{'is' if total - close - apart == 1 else 'are'} open."
     )
-    if apart > close:
+    if total - close - apart > total / 2 or close == apart:
+        meaning = (
+            "Whether the metrics rank the runs alike is open: "
+            f"{close} of {counted(total, 'pair')} clearly agree closely, {apart} clearly do not."
+        )
+    elif apart > close:
         meaning = (
             f"{apart} of {counted(total, 'pair')} of metrics clearly do not rank the runs closely "
             f"alike and {close} clearly do, which supports the thesis."
         )
-    elif close > apart:
+    else:
         meaning = (
             f"{close} of {counted(total, 'pair')} of metrics clearly rank the runs closely alike "
             f"and {apart} clearly do not, which speaks against the thesis."
-        )
-    else:
-        meaning = (
-            "Whether the metrics rank the runs alike is open: "
-            f"{close} of {counted(total, 'pair')} clearly agree closely, {apart} clearly do not."
         )
     return Finding(detail, meaning)
 
@@ -87,10 +87,13 @@ def on_ranks(summary: pd.DataFrame) -> Finding:
     leads = {}
     for metric, column in summary.groupby("metric", sort=False) if len(summary) else ():
         ordered = column.dropna(subset=["mean"]).sort_values("mean", ascending=False, kind="stable")
-        if metric != NORMALISED_SUM and len(ordered) > 1:
+        if metric == NORMALISED_SUM or len(ordered) < 2:
+            continue
+        # A metric that ties the first two names no best method.
+        if ordered["mean"].iloc[0] > ordered["mean"].iloc[1]:
             leads[metric] = (ordered.iloc[0], ordered.iloc[1])
     if len(leads) < 2:
-        return Finding("There are no two methods and two metrics whose ranks could be compared.")
+        return Finding("There are no two metrics that each name a best of two methods or more.")
     total = counted(len(leads), "metric")
     praised: dict[str, list[str]] = {}
     for metric, (first, _) in leads.items():

@@ -55,6 +55,10 @@ FOR, AGAINST = "supports the thesis", "speaks against the thesis"
         ([(0.8, 0.6, 0.9), (0.7, 0.5, 0.9), (0.6, 0.2, 0.9)], f"2 of 3 pairs .* {AGAINST}"),
         ([(0.8, 0.6, 0.9), (0.1, -0.2, 0.4), (-0.5, -0.9, -0.1)], f"2 of 3 pairs .* {FOR}"),
         ([(0.8, 0.6, 0.9), (0.1, -0.2, 0.4)], "is open: 1 of 2 pairs .* agree closely, 1 .* not"),
+        (
+            [(0.1, -0.2, 0.4), (0.4, -1.0, 1.0), (0.4, -1.0, 1.0)],
+            "is open: 0 of 3 pairs .* 1 clear",
+        ),
         ([(0.4, -1.0, 1.0)], "is open: 0 of 1 pair "),
         ([(0.4, math.nan, math.nan)], "is open: 0 of 1 pair "),
     ],
@@ -188,6 +192,7 @@ def test_nothing_to_go_by_is_told_and_has_no_meaning():
         thesis.on_correlations(correlations((math.nan,) * 3)),
         thesis.on_ranks(nothing),
         thesis.on_ranks(summary(vae=(0.3, 0.6))),
+        thesis.on_ranks(summary(vae=(0.3, 0.6), beta_vae=(0.3, 0.5))),
         thesis.on_orders(nothing, nothing),
         thesis.on_orders(orders(math.nan, math.nan, pairs=0), seeds(math.nan)),
         thesis.on_components(nothing),
