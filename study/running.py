@@ -190,6 +190,7 @@ def _execute(
             workers.stop()
         if not running:
             return failures
+        display.update(describe)
         done, _ = wait(running, _SECONDS_BETWEEN_LOOKS, FIRST_COMPLETED)
         for future in done:
             job = running.pop(future)
@@ -200,7 +201,6 @@ def _execute(
             elif not isinstance(error, Stopped):
                 failures[job.name] = _reason(error)
                 tell(job, f"failed: {failures[job.name]}")
-        display.update(describe)
 
 
 def _reason(error: BaseException) -> str:
