@@ -153,7 +153,9 @@ def notes(summary: pd.DataFrame) -> list[str]:
         )
     for metric in metrics:
         means = summary.loc[summary["metric"] == metric, "mean"]
-        if not means.max() > 0:
+        if means.isna().all():
+            lines.append(f"{metric_title(metric)} is not known for any method.")
+        elif means.max() <= 0:
             lines.append(
                 f"{metric_title(metric)} is left out of the sum: its largest mean is not positive."
             )

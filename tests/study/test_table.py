@@ -149,6 +149,12 @@ def test_a_missing_score_is_left_out_of_its_mean_and_told():
     assert f"| Info-VAE | {NOTHING} | 0.400 ± 0.000 | {NOTHING} |" in table.markdown(summary, [])
 
 
+def test_a_metric_without_any_score_is_told():
+    summary = table.summarise(runs(beta_vae=[(math.nan, 0.5)], info_vae=[(math.nan, 0.25)]))
+    assert "MIG is not known for any method." in table.notes(summary)
+    assert cell(summary, "Info-VAE", NORMALISED_SUM)["mean"] == 0.5
+
+
 def test_a_part_of_the_metrics_is_told(two):
     assert "Only 2 of the paper's 5 metrics were scored." in table.notes(table.summarise(two))
 
