@@ -70,10 +70,11 @@ def show(search: Search, study: optuna.Study, console: Console) -> None:
     if best is None:
         console.print("no trial has finished, so there is no best one")
         return
-    console.print(f"best settings, of trial {best.number}: {search.folder.best}", soft_wrap=True)
+    console.print(f"best, trial {best.number}: {search.folder.best}", soft_wrap=True)
     if search.criterion.supervised:
         console.print(
-            f"They were chosen by {search.criterion.label}. Don't report them as found without."
+            f"chosen by {search.criterion.label}: say so wherever these settings are used",
+            soft_wrap=True,
         )
     console.print(f"to train with them:\n  {command(search, best)}", soft_wrap=True)
 

@@ -96,7 +96,8 @@ class Search:
             One run for each seed. They are not scored beyond the criterion.
         """
         study = replace(self.study, settings=(*self.study.settings, *settings))
-        return [replace(job, metrics=()) for job in plan(study) if not job.pretraining]
+        # What dies under extreme settings does so again: a second attempt would be a lost hour.
+        return [replace(job, metrics=(), attempts=1) for job in plan(study) if not job.pretraining]
 
 
 def carry_out(search: Search, trial: optuna.Trial) -> None:
@@ -181,7 +182,8 @@ def _train(search: Search, trial: optuna.Trial, jobs: list[Job]) -> bool:
     if search.criterion.prunes:
         watch = _Watch(search, trial, jobs[0])
         try:
-            _execute(search, jobs[0], watch.falls_behind)
+            gpu = search.gpus[0] if search.gpus else None
+            execute(jobs[0], search.folder, gpu, watch.falls_behind)
         except Stopped:
             return False
         # What a run has left between the last look and its end decides as if it had been seen.
@@ -197,22 +199,6 @@ def _train(search: Search, trial: optuna.Trial, jobs: list[Job]) -> bool:
         stop.set()
         pool.close()
     return True
-
-
-def _execute(search: Search, job: Job, stopping: Callable[[], bool]) -> None:
-    """Trains a run; a process that is killed gets the study's number of attempts."""
-    gpu = search.gpus[0] if search.gpus else None
-    for attempt in range(1, job.attempts + 1):
-        try:
-            return execute(job, search.folder, gpu, stopping)
-        except RunFailed as error:
-            record = search.folder.run(job.name).record
-            # Training that ended by itself, as when the loss explodes, would do so again.
-            own_fault = record.exists() and json.loads(record.read_text())["status"] == "failed"
-            if attempt == job.attempts or own_fault:
-                raise
-            search.say(f"{job.name}: {error}; once more")
-    return None
 
 
 @dataclass
@@ -249,9 +235,12 @@ class _Watch:
         # While the capacity grows, it moves the KL, the loss and what latents hold: nothing that
         # is seen then tells how the run will end.
         final = capacity(10**12, self.last)
-        grown = (s for s in range(every, self.last, every) if capacity(s, self.last) >= final)
+        compared = range(every, self.last, every)
+        grown = [step for step in compared if capacity(step, self.last) >= final]
+        if compared and not grown:
+            self.search.say(f"trial {self.trial.number}: can't be pruned, its capacity grows on")
         self.trial.study.pruner = optuna.pruners.MedianPruner(
-            n_startup_trials=_TRIALS_BEFORE_PRUNING, n_warmup_steps=next(grown, self.last)
+            n_startup_trials=_TRIALS_BEFORE_PRUNING, n_warmup_steps=min(grown, default=self.last)
         )
         gin.clear_config()
 

@@ -167,6 +167,8 @@ def tune(arguments: argparse.Namespace) -> int:
     with sole_study(folder):
         trials = _open(search)
         search.say(f"{arguments.method} on {study.dataset}, by {search.criterion.label}")
+        if not search.criterion.prunes:
+            search.say(f"{search.criterion.name} compares finished runs, so no trial is pruned")
         try:
             with _stopped_by_sigterm():
                 complete = _take_trials(search, trials, arguments.trials)
