@@ -133,21 +133,24 @@ def test_one_seed_leaves_the_disagreement_without_a_verdict():
 
 
 @pytest.mark.parametrize(
-    ("shares", "words"),
+    ("methods", "words"),
     [
-        ((0.9, 0.2), "By IRS, noise is estimated to move a score more .* supports the thesis"),
-        ((0.3, 0.2), "By MIG and IRS, noise"),
-        ((0.9, 0.6), "By every metric, the method .* no support for the thesis"),
+        ((0.09, 0.02), "By IRS, the methods are .* differ less than noise .* supports the thesis"),
+        ((0.03, -0.01), "By MIG and IRS, the methods"),
+        ((0.09, 0.06), "By every metric, the methods .* no support for the thesis"),
     ],
 )
-def test_noise_is_held_against_the_methods_effect(shares, words):
+def test_the_methods_effect_is_held_against_what_is_left_within_a_seed(methods, words):
     rows = [
-        {"metric": metric, "share": share, "p": 0.01 if share > 0.5 else 0.3}
-        for metric, share in zip(("mig", "irs"), shares, strict=True)
+        {
+            **{"metric": metric, "method": method, "seed": 9.0, "rest": 0.05},
+            **{"share": 0.01, "p": 0.01 if method > 0.05 else 0.3},
+        }
+        for metric, method in zip(("mig", "irs"), methods, strict=True)
     ]
     finding = thesis.on_components(pd.DataFrame(rows))
     assert pd.Series([finding.meaning]).str.contains(words).all()
-    apart = sum(share > 0.5 for share in shares)
+    apart = sum(method > 0.05 for method in methods)
     assert f"apart (p < 0.05) by {apart} of 2 metrics" in finding.detail
 
 
