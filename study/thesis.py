@@ -149,8 +149,8 @@ def on_orders(orders: pd.DataFrame, seeds: pd.DataFrame) -> Finding:
     if single > own + EQUAL:
         meaning = (
             f"Two metrics disagree more on the same runs ({percent(single)}) than one metric does "
-            f"with itself on other seeds ({percent(own)}), so it is more than noise: that supports "
-            "the thesis."
+            f"with itself on other seeds ({percent(own)}), so it is likely more than "
+            "noise: that supports the thesis."
         )
     elif single < own - EQUAL:
         meaning = (
