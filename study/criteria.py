@@ -167,7 +167,7 @@ def score(folder: RunFolder, metric: str, dataset: str, bindings: Sequence[str])
                 *(str(folder.representation), "--dataset", dataset, "--metrics", metric),
                 *("--output", str(folder.path), "--no-report", *settings),
             ],
-            folder.path / "evaluator.log",
+            folder.path / "scoring.log",
         )
     return float(json.loads(path.read_text())["scores"][metric])
 
@@ -198,7 +198,7 @@ def udr(folders: Sequence[RunFolder], dataset: str) -> float:
             *(str(folder.representation) for folder in folders),
             *("--dataset", dataset, "--output", str(output)),
         ],
-        output / "evaluator.log",
+        output / "scoring.log",
     )
     scores = json.loads((output / "udr.json").read_text())["lasso"]["scores"]
     return _finite(UDR, sum(scores) / len(scores), folders[0])

@@ -64,7 +64,7 @@ def show(search: Search, study: optuna.Study, console: Console) -> None:
     """Prints the trials, the importances of the settings, and how to train with the best ones."""
     best = best_trial(study)
     console.print(_table(search, study, best))
-    for name, importance in _importances(study).items():
+    for name, importance in importances(study).items():
         console.print(f"importance of {name}: {importance:.2f}")
     console.print(f"trials: {search.folder.table}", soft_wrap=True)
     if best is None:
@@ -77,6 +77,23 @@ def show(search: Search, study: optuna.Study, console: Console) -> None:
             soft_wrap=True,
         )
     console.print(f"to train with them:\n  {command(search, best)}", soft_wrap=True)
+
+
+def importances(study: optuna.Study) -> dict[str, float]:
+    """Each setting's share of the variance between trials (fANOVA, Hutter et al. 2014).
+
+    Args:
+        study: The trials.
+
+    Returns:
+        Shares that sum to 1, the largest first; none where they would mean nothing: of a single
+        setting, or of fewer than ten finished trials.
+    """
+    finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if len(finished) < _TRIALS_FOR_IMPORTANCES or len(finished[0].params) < 2:
+        return {}
+    evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
+    return optuna.importance.get_param_importances(study, evaluator=evaluator)
 
 
 def command(search: Search, best: FrozenTrial) -> str:
@@ -137,15 +154,3 @@ def _table(search: Search, study: optuna.Study, best: FrozenTrial | None) -> Tab
 def _joined(trial: FrozenTrial, attribute: str) -> str:
     """A number for each run of a trial."""
     return "/".join(map(str, trial.user_attrs.get(attribute, ())))
-
-
-def _importances(study: optuna.Study) -> dict[str, float]:
-    """Each setting's share of the variance between trials (fANOVA, Hutter et al. 2014).
-
-    None where they would mean nothing: of a single setting, or after few trials.
-    """
-    finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    if len(finished) < _TRIALS_FOR_IMPORTANCES or len(finished[0].params) < 2:
-        return {}
-    evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
-    return optuna.importance.get_param_importances(study, evaluator=evaluator)

@@ -8,7 +8,8 @@ nobody and keep a quarter of the others, while the median asks that most have be
 
 Which settings a trial gets and whether it is pruned depends on scores and seed alone, never on the
 clock: all runs are compared at the same steps, on their snapshots, and the sampler draws anew for
-each trial. A search that was killed goes on to the very trials that it would have had.
+each trial. A search that was killed goes on to the very trials that it would have had, if runs
+repeat to the last bit, as they do on a processor.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import contextlib
 import importlib.util
 import json
 import signal
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 
     from study.trials import Search
 
+_ROOT = Path(__file__).resolve().parent.parent
 _DEFAULT_FOLDER = Path("scratch/tune")
 _OPTUNA_NAME = "tune"
 _SNAPSHOT_EVERY = "trainer.snapshot_every"
@@ -132,8 +135,8 @@ def tune(arguments: argparse.Namespace) -> int:
     study = _study(arguments)
     if importlib.util.find_spec("optuna") is None:
         raise UserError(
-            "Optuna is not installed: .venv/bin/python -m pip install --require-hashes --no-deps "
-            "--requirement requirements-study.txt"
+            "Optuna is not installed: "
+            f"{sys.executable} -m pip install --requirement {_ROOT / 'requirements-study.txt'}"
         )
 
     # What takes seconds to import comes after the names are checked.

@@ -184,7 +184,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(tmp_path):
 
 def test_without_optuna_it_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"--requirement requirements-study\.txt"):
+    with pytest.raises(UserError, match=r"pip install --requirement .*requirements-study\.txt"):
         tune(tmp_path)
 
 
