@@ -231,19 +231,22 @@ def on_model(against: pd.DataFrame, scores: pd.DataFrame, summary: pd.DataFrame)
     if in_use.nunique() == 1:
         return Finding(f"{detail} All methods use the same number of latents ({in_use.iloc[0]:g}).")
     most = [str(label) for label in in_use.index[in_use == in_use.max()]]
-    places = sums.rank(ascending=False, method="min").astype(int)
-    who = f"{listed(most)}, with the most latents in use ({in_use.max():.3g} on average),"
-    last = places.max()
-    if all(places[label] == last for label in most):
+    if len(most) > 1:
+        return Finding(
+            f"{detail} {len(most)} of {len(in_use)} methods share the most latents in use "
+            f"({in_use.max():.3g} on average), so the paper's observation can't be looked for."
+        )
+    place = sums.rank(ascending=False, method="min").astype(int)[most[0]]
+    who = f"{most[0]}, with the most latents in use ({in_use.max():.3g} on average),"
+    if place == len(sums):
         meaning = (
             f"{who} comes last by the normalised sum, as DIP-VAE-II did in the paper: its "
             "observation is repeated, which supports the thesis."
         )
     else:
-        where = listed([f"{places[label]} of {len(places)}" for label in most])
         meaning = (
-            f"{who} comes {where} by the normalised sum, and DIP-VAE-II came last in the paper: "
-            "its observation is not repeated."
+            f"{who} comes {place} of {len(sums)} by the normalised sum, and DIP-VAE-II came last "
+            "in the paper: its observation is not repeated."
         )
     return Finding(detail, meaning)
 
