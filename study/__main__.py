@@ -104,6 +104,10 @@ def main() -> int:
     study = settings.read(arguments.preset, arguments.gin)
     output = arguments.output or _DEFAULT_FOLDER / arguments.preset
     folder = StudyFolder(output.absolute())
+    if arguments.cluster is not None:
+        from study.cluster import check_answers
+
+        check_answers(arguments.cluster)
     with sole_study(folder):
         # PyTorch is imported only now, so that most mistakes are told at once.
         from study.running import run

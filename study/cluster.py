@@ -35,16 +35,10 @@ class Cluster:
         most: How many runs there may be at once; None is as many as Ray finds room for.
 
     Raises:
-        UserError: Ray is not installed, no cluster answers, or no node can take a run.
+        UserError: There is no cluster, or no node of it can take a run.
     """
 
     def __init__(self, folder: StudyFolder, address: str, threads: int, most: int | None) -> None:
-        if importlib.util.find_spec("ray") is None:
-            raise UserError(
-                "--cluster needs Ray: "
-                f"{sys.executable} -m pip install --requirement {_ROOT / 'requirements-study.txt'}"
-            )
-        _check_answers(address)
         # Read when Ray is imported.
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
         import ray
@@ -127,8 +121,20 @@ def _on_a_node(job: Job, path: str, on_gpu: bool) -> None:
     execute(job, folder, os.environ["CUDA_VISIBLE_DEVICES"] if on_gpu else None)
 
 
-def _check_answers(address: str) -> None:
-    """Refuses an address where nothing answers; Ray itself would try for minutes."""
+def check_answers(address: str) -> None:
+    """Refuses an address where nothing answers; Ray itself would try for minutes.
+
+    Args:
+        address: As `ray.init` takes it.
+
+    Raises:
+        UserError: Nothing answers there, or Ray is not installed.
+    """
+    if importlib.util.find_spec("ray") is None:
+        raise UserError(
+            "--cluster needs Ray: "
+            f"{sys.executable} -m pip install --requirement {_ROOT / 'requirements-study.txt'}"
+        )
     host, colon, port = address.rpartition(":")
     if not colon or not port.isdecimal() or "/" in host:
         return

@@ -1,6 +1,7 @@
 """A study on a real Ray cluster: two nodes on this machine, one of which is lost."""
 
 import contextlib
+import json
 import os
 import re
 import signal
@@ -9,8 +10,6 @@ from pathlib import Path
 import pytest
 
 from study import cluster
-from study.cluster import Cluster
-from study.folder import StudyFolder
 from submission.errors import UserError
 
 # Ray's default takes a third of the memory. A run hands nothing on through it.
@@ -18,17 +17,17 @@ NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "include_dashboard": F
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:9", "nowhere.invalid:6379"])
-def test_an_address_where_nothing_answers_is_one_line(tmp_path, address):
+def test_an_address_where_nothing_answers_is_one_line(address):
     with pytest.raises(UserError, match=f"--cluster {address}: nothing answers there") as caught:
-        Cluster(StudyFolder(tmp_path), address, threads=1, most=None)
+        cluster.check_answers(address)
     assert "ray start --head" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_without_ray_the_line_says_how_to_install_it(tmp_path, monkeypatch):
+def test_without_ray_the_line_says_how_to_install_it(monkeypatch):
     monkeypatch.setattr(cluster.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"pip install --requirement .*requirements-study\.txt"):
-        Cluster(StudyFolder(tmp_path), "auto", threads=1, most=None)
+        cluster.check_answers("auto")
 
 
 @pytest.mark.parametrize(
@@ -51,16 +50,35 @@ def test_more_threads_than_any_node_has_cores_is_one_line():
         cluster._cpus([{"CPU": 4.0}, {"CPU": 2.0}], threads=5, gpus=0)
 
 
-@pytest.fixture
-def two_nodes(monkeypatch):
-    """A cluster of two nodes with a core each, torn down whatever happens."""
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    ray = pytest.importorskip("ray.cluster_utils")
-    nodes = ray.Cluster(initialize_head=True, head_node_args=NODE)
-    try:
-        yield nodes
-    finally:
-        nodes.shutdown()
+@pytest.fixture(scope="module")
+def one_node():
+    """A cluster that a second node can join, torn down whatever happens."""
+    cluster_utils = pytest.importorskip("ray.cluster_utils")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        nodes = cluster_utils.Cluster(initialize_head=True, head_node_args={**NODE, "num_cpus": 2})
+        try:
+            yield nodes
+        finally:
+            nodes.shutdown()
+
+
+@pytest.mark.slow
+def test_a_signal_has_the_runs_on_a_cluster_save_their_state(
+    tmp_path, one_node, study_run, leftovers, wait_until, processes_at_work
+):
+    settings = ("study.methods = ('vae',)", "pretraining.steps = 0", "trainer.max_steps = 1000000")
+    arguments = [part for setting in settings for part in ("--gin", setting)]
+    process = study_run.start(tmp_path, *arguments, "--cluster", one_node.address)
+    leftovers.append(process)
+    wait_until(lambda: list(tmp_path.rglob("checkpoint.pt")))
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 1, output
+    assert output.splitlines()[-1] == "stopped: the same command goes on from here"
+    assert processes_at_work(tmp_path) == []
+    (record,) = tmp_path.glob("runs/vae-*/training/run.json")
+    assert json.loads(record.read_text())["status"] == "interrupted"
 
 
 def descendants(ancestor: int) -> list[int]:
@@ -90,11 +108,11 @@ def method_in_training(process: int) -> str | None:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_study_finishes_though_a_node_is_killed_half_way(
-    tmp_path, two_nodes, study_run, leftovers, uninterrupted, numbers, wait_until
+    tmp_path, one_node, study_run, leftovers, uninterrupted, numbers, wait_until
 ):
-    lost = two_nodes.add_node(**NODE)
+    lost = one_node.add_node(**NODE)
     (raylet,) = (one.process.pid for many in lost.all_processes.values() for one in many)
-    process = study_run.start(tmp_path, "--cluster", two_nodes.address)
+    process = study_run.start(tmp_path, "--cluster", one_node.address)
     leftovers.append(process)
 
     def half_done_there() -> Path | None:
