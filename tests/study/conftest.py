@@ -18,7 +18,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = (
-    "study.methods = ('beta_vae', 'factor_vae')",
+    "study.methods = ('beta_vae', 'info_vae')",
     "study.seeds = (0,)",
     "study.metrics = ('mig',)",
     "mig.num_train = 200",
@@ -137,7 +137,7 @@ def wait_until() -> Callable[[Callable[[], Any]], None]:
     return _wait_until
 
 
-def _wait_until(holds: Callable[[], Any], seconds: float = 120.0) -> None:
+def _wait_until(holds: Callable[[], Any], seconds: float = 240.0) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline

@@ -76,7 +76,11 @@ def test_a_run_that_dies_is_gone_on_with_until_its_attempts_are_used_up(
             )
             for process in processes_at_work(tmp_path):
                 os.kill(process, signal.SIGKILL)
-        assert isinstance(result.exception(timeout=60), RunFailed)
+        error = result.exception(timeout=60)
+        assert isinstance(error, RunFailed)
+        assert str(error).startswith("submission was ended by SIGKILL")
+        assert str(log) in str(error)
+        assert "\n" not in str(error)
     finally:
         stop.set()
         pool.close()
