@@ -27,7 +27,7 @@ from submission.budget import (
 from submission.configuration import operative
 from submission.datasets.dataset import Dataset
 from submission.errors import UserError
-from submission.export import export
+from submission.export import ExportError, export
 from submission.files import out_of_room, remove_leftovers
 from submission.form import (
     Form,
@@ -561,7 +561,14 @@ class _Run:
         """Exports what there is after an exception, which the caller raises again."""
         if not hasattr(self, "learner"):
             return
-        self._end("failed", f"{type(error).__name__}: {error}")
+        try:
+            self._end("failed", f"{type(error).__name__}: {error}")
+        except ExportError as unusable:
+            # Weights that are finite may still overflow; the last representation stays.
+            self._warn(f"the representation is that of the last export: {unusable}")
+            if self.history is not None:
+                self.record.write(self.folder.record)
+                self.history.write()
 
     def close(self) -> None:
         """Ends self-scoring, history and display."""

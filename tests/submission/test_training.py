@@ -172,6 +172,15 @@ def test_a_loss_that_stays_non_finite_ends_the_run_with_the_last_good_model(tria
     assert torch.jit.load(str(trial.folder().model))(torch.rand(1, 3, 64, 64)).isfinite().all()
 
 
+def test_weights_that_overflow_leave_the_last_representation_and_a_record_that_says_so(trial):
+    with pytest.raises(FloatingPointError):
+        trial("trainer.max_steps = 300", "pretraining.steps = 0", "trainer.learning_rate = 1e30")
+    record = json.loads(trial.folder().record.read_text())
+    assert record["status"] == "failed"
+    assert any("that of the last export" in warning for warning in record["warnings"])
+    assert torch.jit.load(str(trial.folder().model))(torch.rand(2, 3, 64, 64)).isfinite().all()
+
+
 def test_a_budget_too_short_for_one_step_exports_an_untrained_model_with_a_warning(trial):
     record = trial("trainer.budget = '0s'")
     assert record.status == "untrained"
