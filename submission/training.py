@@ -593,8 +593,9 @@ class _Run:
         started = time.monotonic()
         export(self.learner.model, self.folder)
         self._update_record()
-        self.record.write(self.folder.record)
+        # The record last: it says whether the run is finished.
         self.history.write()
+        self.record.write(self.folder.record)
         self.budget.export_seconds = max(self.budget.export_seconds, time.monotonic() - started)
 
     def _update_record(self) -> None:
