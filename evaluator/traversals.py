@@ -12,8 +12,12 @@ from PIL import Image
 
 from submission.datasets.dataset import Dataset
 
-IGNORED_BELOW_NATS = 0.01
-"""A latent whose KL to the prior is under this carries no information: it is ignored."""
+IGNORED_BELOW_NATS = 0.69
+"""A latent whose KL to the prior is under this, which is one bit, is ignored.
+
+The KL, averaged over images, is an upper bound of what the latent tells about the image (Hoffman &
+Johnson 2016). One that knows which of two equally frequent values a factor has exceeds this.
+"""
 
 TRAVERSAL_RANGE = 2.0
 """Traversals run from minus to plus this many standard deviations of the prior, N(0, 1)."""
@@ -97,7 +101,7 @@ def latents_by_kl(kl_per_latent: Sequence[float]) -> tuple[list[int], list[int]]
         kl_per_latent: Nats, one a latent.
 
     Returns:
-        The latents that carry information and the ignored ones.
+        The latents in use and the ignored ones.
     """
     order = sorted(range(len(kl_per_latent)), key=lambda latent: -kl_per_latent[latent])
     informative = [latent for latent in order if kl_per_latent[latent] >= IGNORED_BELOW_NATS]

@@ -18,7 +18,7 @@ from evaluator.report import write_report
 from submission.datasets.dataset import Dataset
 
 LATENTS = 6
-KL = [0.4, 3.25, 0.0004, 1.5, 0.0, 0.02]
+KL = [0.8, 3.25, 0.4, 1.5, 0.0, 0.7]
 SCORES = {"dci": 0.3123, "factor_vae_metric": 0.45, "sap_score": 0.07, "mig": 0.11, "irs": 0.58}
 RUN = {
     "name": "experiment_name",
@@ -248,7 +248,7 @@ def test_traversals_stand_in_the_order_of_their_kl_without_ignored_ones(page: Pa
     ]
     assert moved == [1, 3, 0, 5]
     assert "3.25 nats" in page.text
-    assert "under 0.01 nats: here 2 of 6" in page.text
+    assert "under 0.69 nats: here 2 of 6" in page.text
 
 
 def test_all_latents_ignored_is_told_instead_of_traversed(
@@ -256,7 +256,7 @@ def test_all_latents_ignored_is_told_instead_of_traversed(
 ) -> None:
     write_run(run_folder, kl_per_latent=[0.001] * LATENTS)
     text = report(run_folder, dataset).text
-    assert "Left out: all 6 latents are ignored (KL under 0.01 nats)." in text
+    assert "Left out: all 6 latents are ignored (KL under 0.69 nats)." in text
     assert "In motion" not in text
 
 
@@ -315,7 +315,7 @@ def test_a_history_of_one_row_is_too_short_for_curves(run_folder: Path, dataset:
 
 def test_bars_show_every_latents_kl_with_the_threshold_between(page: Page) -> None:
     text = page.text[page.text.index("KL per latent") :]
-    order = ["z 1 3.250", "z 3 1.500", "z 0 0.400", "z 5 0.020", "ignored: KL < 0.01 nats", "z 2"]
+    order = ["z 1 3.250", "z 3 1.500", "z 0 0.800", "z 5 0.700", "ignored: KL < 0.69 nats", "z 2"]
     places = [text.index(part) for part in order]
     assert places == sorted(places)
     widths = [div["style"] for div in page.every("div") if div.get("style", "").endswith("%")]

@@ -67,7 +67,7 @@ def test_decoding_is_the_same_in_batches(model: Autoencoder) -> None:
 
 
 def test_latents_fall_by_kl_and_those_under_the_threshold_are_ignored() -> None:
-    assert latents_by_kl([0.01, 3.0, 0.0099, 0.5]) == ([1, 3, 0], [2])
+    assert latents_by_kl([0.69, 3.0, 0.68, 0.9]) == ([1, 3, 0], [2])
 
 
 def test_a_traversal_moves_one_latent_and_holds_the_others(model: Autoencoder) -> None:
@@ -134,9 +134,9 @@ def test_the_swing_has_no_jump_between_its_last_frame_and_its_first(
 def test_rows_are_the_latents_that_carry_information(
     files: tuple[Path, Path], dataset: Dataset
 ) -> None:
-    pictures, reason = draw_pictures(files[0].parent.parent, dataset, [0.5, 0.001, 2.0])
+    pictures, reason = draw_pictures(files[0].parent.parent, dataset, [0.7, 0.001, 2.0])
     assert pictures is not None and not reason
-    assert [(latent, kl) for latent, kl, _ in pictures.rows] == [(2, 2.0), (0, 0.5)]
+    assert [(latent, kl) for latent, kl, _ in pictures.rows] == [(2, 2.0), (0, 0.7)]
     assert (pictures.informative, pictures.ignored) == (2, 1)
     assert (pictures.values[0], pictures.values[-1]) == (-2.0, 2.0)
 
