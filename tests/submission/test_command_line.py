@@ -183,10 +183,11 @@ def test_20_signals_at_random_moments_never_leave_a_half_written_file(environmen
     """
     moments = random.Random(number.value)
     record = environment / "training" / "run.json"
+    checkpoint = environment / "training" / "checkpoint.pt"
     for trial in range(20):
         process = start_endless_run()
         if trial % 2:
-            wait_for_change(record, process)
+            wait_for_change(checkpoint, process)
         time.sleep(moments.uniform(0.05, 4.0))
         output = stop(process, number)
         if number == signal.SIGTERM and process.returncode == -number:
@@ -196,8 +197,8 @@ def test_20_signals_at_random_moments_never_leave_a_half_written_file(environmen
             assert process.returncode == (1 if number == signal.SIGTERM else -number), output
         if process.returncode == 1 or record.exists():
             assert_valid(environment)
-        if (environment / "training" / "checkpoint.pt").exists():
-            torch.load(environment / "training" / "checkpoint.pt", weights_only=True)
+        if checkpoint.exists():
+            torch.load(checkpoint, weights_only=True)
     result = run("--preset", "challenge", *ENDLESS, "--budget", "40s")
     assert "resuming" in result.stdout, result.stderr
     assert result.returncode == 0, result.stderr
