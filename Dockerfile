@@ -15,10 +15,10 @@ ARG TORCH_INDEX=
 COPY requirements-torch.txt /tmp/
 RUN /opt/venv/bin/pip install ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} --requirement /tmp/requirements-torch.txt
 # What nothing here runs: C++ headers, tests, TensorFlow's libclang, pip. (numpy.testing does read a module
-# of numpy/_core/tests.)
+# of numpy/_core/tests. The CUDA build of PyTorch comes without torch/test.)
 RUN /opt/venv/bin/pip uninstall --yes pip libclang \
  && cd /opt/venv/lib/python3*/site-packages \
- && rm -r tensorflow/include torch/include torch/test \
+ && rm -rf tensorflow/include torch/include torch/test \
  && find torch/bin -type f -not -name torch_shm_manager -delete \
  && find . -type d -name tests -not -path './numpy/_core/*' -prune -exec rm -r {} + \
  && /opt/venv/bin/python -c 'import matplotlib, numba, numpy.testing, pandas, sklearn, tensorflow, torch'
@@ -29,6 +29,15 @@ RUN groupadd --gid 1001 aicrowd \
  && install --directory --owner aicrowd --group aicrowd \
       /home/aicrowd/scratch /home/aicrowd/scratch/shared /home/aicrowd/scratch/dataset
 COPY --from=packages /opt/venv /opt/venv
+# On a GPU, torch.compile has Triton build its launchers with a C compiler and Python's headers. The build of
+# PyTorch without CUDA has no Triton.
+RUN if /opt/venv/bin/python -c 'import triton' 2>/dev/null; then \
+      headers=$(python3 -c 'import sysconfig; print(sysconfig.get_path("include"))'); \
+      test -f "$headers/Python.h" || more=libpython3-dev; \
+      apt-get update -qq \
+   && apt-get install --yes -qq --no-install-recommends gcc libc6-dev ${more:-} >/dev/null \
+   && rm -rf /var/lib/apt/lists/*; \
+    fi
 # The portal's root file system may be read-only: what is made at run time goes to /tmp.
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \

@@ -173,7 +173,10 @@ def run(
                 name=name,
                 environment=dict(job.environment),
                 mounts=mounts,
-                tmpfs={"/tmp": f"size={_GIBIBYTE},mode=1777,nosuid,nodev"},
+                # On a GPU, torch.compile loads from there what it has compiled.
+                tmpfs={
+                    "/tmp": f"size={_GIBIBYTE},mode=1777,nosuid,nodev{',exec' if job.gpu else ''}"
+                },
                 shm_size=_GIBIBYTE,
                 device_requests=(
                     [DeviceRequest(count=1, capabilities=[["gpu"]])] if job.gpu else None
