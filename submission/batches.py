@@ -11,13 +11,15 @@ from submission.team import Team
 
 # Of a GPU's free memory, the share that a data set may take up; the rest is for the networks.
 _RESIDENT_SHARE = 0.5
+# With one batch ahead, the thread would wait until a step takes it, and the step for the thread.
+_BATCHES_AHEAD = 2
 
 
 class Batches:
     """Batches of a data set in an order that depends only on the seed, the stream and the step.
 
     Every epoch is a fresh permutation of all images; the last, incomplete batch is left out. While
-    a step computes, a thread gathers the images of the next one. A data set that lies in a GPU's
+    a step computes, a thread gathers the images of the next ones. A data set that lies in a GPU's
     memory is gathered from there.
 
     Args:
@@ -49,7 +51,7 @@ class Batches:
         self._epoch = -1
         self._order = torch.empty(0, dtype=torch.int64)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches")
-        self._next: tuple[int, Future[Tensor]] | None = None
+        self._ahead: dict[int, Future[Tensor]] = {}
 
     @property
     def steps_per_epoch(self) -> int:
@@ -74,11 +76,13 @@ class Batches:
         return images.permute(0, 3, 1, 2)
 
     def _gathered(self, step: int) -> Tensor:
-        """float32 NHWC, on the device; the next step's are asked for."""
-        if self._next is None or self._next[0] != step:
-            self._next = (step, self._thread.submit(self._gather, step))
-        gathered = self._next[1].result()
-        self._next = (step + 1, self._thread.submit(self._gather, step + 1))
+        """float32 NHWC, on the device; those of the next steps are asked for."""
+        if step not in self._ahead:
+            self._ahead.clear()
+        for wanted in range(step, step + 1 + _BATCHES_AHEAD):
+            if wanted not in self._ahead:
+                self._ahead[wanted] = self._thread.submit(self._gather, wanted)
+        gathered = self._ahead.pop(step).result()
         images = gathered.to(self.device, non_blocking=True)
         return images if images.is_floating_point() else torch.div(images, self.dataset.white)
 

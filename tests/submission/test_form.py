@@ -1,11 +1,13 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from submission.form import Form, Speed, compiled_form, fastest, plain_forms
 
 PLAIN, PHASES = Form(), Form(phases=True)
+HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 
 def test_the_fastest_form_is_chosen_and_the_sentence_says_why():
@@ -71,6 +73,24 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     # 256 MiB are 65,536 pages.
     assert int(done.stdout) < 1000
+
+
+@pytest.mark.skipif(
+    not HUGE_PAGES.exists() or "[never]" in HUGE_PAGES.read_text(),
+    reason="the kernel gives no huge pages",
+)
+def test_tensors_lie_in_huge_pages():
+    """In a process of its own: PyTorch decides when it makes the first tensor."""
+    program = """
+import re, torch
+from submission.form import Speed, prepare_device
+prepare_device(Speed(), on_gpu=False)
+tensor = torch.ones(16 * 2**20)
+print(sum(map(int, re.findall(r"AnonHugePages: *(\\d+)", open("/proc/self/smaps").read()))))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    # Of 65,536 KiB, nearly all.
+    assert int(done.stdout) > 50_000
 
 
 def test_a_form_says_what_it_is():
