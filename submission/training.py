@@ -57,7 +57,7 @@ _STREAMS = {PRETRAINING: 0, TRAINING: 1, "second batch": 2}
 # So many skipped steps in a row can't be chance: the run is broken and ends.
 _MOST_SKIPPED_RUNNING = 100
 _SAMPLE_IMAGES = 1024
-_MEASURED_STEPS = 3
+_MEASURED_STEPS = 2
 # The first steps also allocate and choose kernels; torch.compile's compile and record CUDA graphs.
 _WARM_UP_STEPS = {False: 1, True: 3}
 
@@ -273,10 +273,11 @@ class _Run:
             )
             return
         self._choose(channels)
-        shape = NetworkShape(channels)
+        exported, shape = shape, NetworkShape(channels)
         self.record = self._new_record(shape)
         self.learner = self._new_learner(self._new_model(shape), PRETRAINING)
-        self._export()
+        if shape != exported:
+            self._export()
         affordable = affordable_steps(self._left(), self.seconds_per_step, 10**9)
         self._note(
             f"{shape.width:g} x the paper's network width: a step takes "

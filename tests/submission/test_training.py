@@ -156,7 +156,8 @@ def test_an_exception_exports_what_was_learnt_and_is_raised(trial):
     record = json.loads(trial.folder().record.read_text())
     assert record["status"] == "failed"
     assert "the objective broke" in record["message"]
-    assert record["steps"] == 20 - 4
+    # Three of the objective's twenty calls measured the speed.
+    assert record["steps"] == 20 - 3
     assert torch.jit.load(str(trial.folder().model))(torch.rand(1, 3, 64, 64)).isfinite().all()
 
 
