@@ -14,6 +14,8 @@ import torch
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ["--gin", "network.width = 0.125", "--gin", "trainer.batch_size = 8"]
+# The preset's budget of hours would try torch.compile, which takes half a minute.
+SMALL += ["--gin", "speed.compile = False"]
 FEW_STEPS = [*SMALL, "--gin", "trainer.max_steps = 20", "--gin", "pretraining.steps = 5"]
 ENDLESS = [*SMALL, "--gin", "trainer.checkpoint_every = '1s'", "--gin", "pretraining.steps = 40"]
 
@@ -56,6 +58,15 @@ def test_a_run_exports_and_exits_with_0(environment):
     result = run("--preset", "challenge", *FEW_STEPS)
     assert result.returncode == 0, result.stderr
     assert "finished: all 20 steps are done" in result.stdout
+    assert_valid(environment)
+
+
+@pytest.mark.slow
+def test_a_budget_of_hours_tries_the_compiler(environment):
+    result = run("--preset", "challenge", *FEW_STEPS, "--gin", "speed.compile = True")
+    assert result.returncode == 0, result.stderr
+    assert "trying torch.compile" in result.stdout
+    assert ", compiled: 0." in result.stdout
     assert_valid(environment)
 
 
