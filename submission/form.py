@@ -147,7 +147,7 @@ def _keep_freed_memory() -> None:
 
 
 def _use_huge_pages() -> None:
-    """Has PyTorch ask the kernel for pages of 2 MB, which spare a step 8% of its time.
+    """Has PyTorch ask the kernel for pages of 2 MB, which spare a step on a Xeon 8% of its time.
 
     PyTorch looks for the variable once, when the process makes its first tensor.
     """
