@@ -24,6 +24,8 @@ class Record:
         processes: That trained together.
         kl_per_latent: KL(q(z_j|x) || p(z_j)) in nats, averaged over a fixed sample of images.
         posterior_std_per_latent: The posterior's standard deviation, averaged likewise.
+        posterior_mean_variance_per_latent: The variance of the posterior's mean over that sample,
+            by which Burda et al. (2016, Section 5) tell the latents in use: above 0.01.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Record:
     warnings: list[str] = field(default_factory=list)
     kl_per_latent: list[float] = field(default_factory=list)
     posterior_std_per_latent: list[float] = field(default_factory=list)
+    posterior_mean_variance_per_latent: list[float] = field(default_factory=list)
 
     def write(self, path: Path) -> None:
         """Writes the record atomically as JSON."""

@@ -604,8 +604,9 @@ class _Run:
         record.seconds_spent = round(self.budget.spent, 3)
         record.steps = self.learner.step_count if self.phase == TRAINING else 0
         record.nonfinite_steps = int(self.learner.skipped)
-        kl, deviation = _latent_statistics(self.learner.model, self.request)
+        kl, deviation, variance = _latent_statistics(self.learner.model, self.request)
         record.kl_per_latent, record.posterior_std_per_latent = kl, deviation
+        record.posterior_mean_variance_per_latent = variance
 
     def _save(self) -> None:
         """A checkpoint, and the representation that belongs to it."""
@@ -670,15 +671,20 @@ def _all_settings() -> dict[str, str]:
 
 
 @torch.inference_mode()
-def _latent_statistics(model: VAE, request: Request) -> tuple[list[float], list[float]]:
-    """KL in nats and posterior standard deviation of each latent, over a fixed sample."""
-    kl, deviation = [], []
+def _latent_statistics(model: VAE, request: Request) -> tuple[list[float], ...]:
+    """KL in nats, standard deviation, and variance of the mean, of each latent's posterior.
+
+    All over a fixed sample of images; the standard deviation is averaged over them.
+    """
+    kl, deviation, mean = [], [], []
     for part in np.array_split(_sample(request.dataset), 8):
         images = torch.from_numpy(part).permute(0, 3, 1, 2)
         posterior = Posterior(*model.encoder(images.to(request.device)))
         kl.append(kl_to_prior(posterior))
         deviation.append(torch.exp(0.5 * posterior.log_variance))
-    return torch.cat(kl).mean(0).tolist(), torch.cat(deviation).mean(0).tolist()
+        mean.append(posterior.mean)
+    variance = torch.cat(mean).var(0)
+    return torch.cat(kl).mean(0).tolist(), torch.cat(deviation).mean(0).tolist(), variance.tolist()
 
 
 def _sample(dataset: Dataset) -> np.ndarray:

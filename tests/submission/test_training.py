@@ -54,6 +54,7 @@ def test_a_run_leaves_everything_that_the_report_reads(trial):
     assert (record.steps, record.pretraining_steps) == (30, 10)
     assert json.loads(folder.record.read_text())["status"] == "finished"
     assert len(record.kl_per_latent) == len(record.posterior_std_per_latent) == 20
+    assert len(record.posterior_mean_variance_per_latent) == 20
     rows = list(csv.DictReader(folder.history.open()))
     assert {row["phase"] for row in rows} == {"pretraining", "training"}
     assert rows[-1]["step"] == "30"
