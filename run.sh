@@ -25,6 +25,7 @@ needs into .venv.
   ./run.sh [OPTIONS]                train, score, report
   ./run.sh --docker [OPTIONS]       the same in the image for the challenge's portal, as the portal did
   ./run.sh test [PYTEST ARGUMENTS]  check formatting, lint and types, run the tests (--slow: all of them)
+  ./run.sh lint                     check formatting, lint and types alone
 
 Options (python -m submission --help lists the rest; --seed S and so on pass through):
   --method M      beta_vae, beta_tcvae, factor_vae, dip_vae_i, dip_vae_ii, info_vae or vae [beta_tcvae]
@@ -172,16 +173,20 @@ pass_on() { # pass_on SIGNAL
   kill -"$1" -- "-${!-none}" 2>/dev/null || exit 1
 }
 
-run_tests() {
-  local selection=(-m "not slow") arguments=() argument
-  for argument in "$@"; do
-    if [[ $argument == --slow ]]; then selection=(); else arguments+=("$argument"); fi
-  done
+lint() {
   set_up
   install_once add_test_tools requirements-dev.txt
   "$python" -m ruff format --check .
   "$python" -m ruff check .
   "$python" -m mypy submission evaluator study docker/*.py
+}
+
+run_tests() {
+  local selection=(-m "not slow") arguments=() argument
+  for argument in "$@"; do
+    if [[ $argument == --slow ]]; then selection=(); else arguments+=("$argument"); fi
+  done
+  lint
   exec "$python" -m pytest "${selection[@]}" "${arguments[@]}"
 }
 
@@ -232,6 +237,7 @@ simulate_portal() {
 
 case ${1:-} in
   test) run_tests "${@:2}" ;;
+  lint) lint ;;
   *)
     simulated=
     for argument in "$@"; do
