@@ -1,5 +1,7 @@
 """`python docker/portal.py`: builds the submission's image, and runs it as the portal did."""
 
+# ruff: noqa: E402 (what is missing must be told by the imports)
+
 import argparse
 import re
 import sys
@@ -9,6 +11,10 @@ from typing import Any
 
 # Behind the libraries: docker/ and gin/ there mustn't stand for the libraries of these names.
 sys.path.append(str(Path(__file__).resolve().parent.parent))
+
+from submission.packages import tell_missing
+
+tell_missing()
 
 import docker
 import engine
