@@ -1,11 +1,11 @@
 """What the commands of this package read in the same way: arguments, and a training's record."""
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
-from submission.errors import UserError
+from submission.record import read_record
+from submission.run_folder import RunFolder
 
 # Of numpy's RandomState.
 LAST_SEED = 2**32 - 1
@@ -60,13 +60,4 @@ def training_record(representation: Path) -> dict[str, Any]:
     Raises:
         UserError: The record is damaged.
     """
-    path = representation.absolute().parent / "training" / "run.json"
-    try:
-        record = json.loads(path.read_text())
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} can't be read ({error}): mend or remove it") from error
-    if not isinstance(record, dict):
-        raise UserError(f"{path} holds no JSON object: mend or remove it")
-    return record
+    return read_record(RunFolder(representation.absolute().parent).record)

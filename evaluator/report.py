@@ -149,7 +149,7 @@ def _read_json(run_folder: Path, name: str) -> tuple[dict[str, Any], str]:
         value = json.loads((run_folder / name).read_text())
     except FileNotFoundError:
         return {}, f"there is no {name}"
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         return {}, f"{name} is unreadable ({error})"
     return (value, "") if isinstance(value, dict) else ({}, f"{name} holds no JSON object")
 

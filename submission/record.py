@@ -1,12 +1,16 @@
 """The record of a run: what was asked, on what, and how it went."""
 
+import json
 import os
 import platform
+import reprlib
 import subprocess
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
 
+from submission.errors import UserError
 from submission.files import write_json
 
 _PACKAGES = ("torch", "numpy", "gin-config", "h5py", "tensorboardX")
@@ -62,6 +66,50 @@ class Record:
     def write(self, path: Path) -> None:
         """Writes the record atomically as JSON."""
         write_json(path, asdict(self))
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """What a training recorded, by the names of `Record`'s fields.
+
+    Args:
+        path: Its `run.json`, which people and other programs may have changed.
+
+    Returns:
+        The fields, each of its type; an older version's record lacks some. Empty where there is no
+        file.
+
+    Raises:
+        UserError: The file is damaged, or a field is of another type.
+    """
+    try:
+        record = json.loads(path.read_text())
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} can't be read ({error}): mend or remove it") from error
+    if not isinstance(record, dict):
+        raise UserError(f"{path} holds no JSON object: mend or remove it")
+    for name, kind in get_type_hints(Record).items():
+        if name in record and not _is_of(kind, record[name]):
+            what = getattr(kind, "__name__", kind) if get_origin(kind) is None else kind
+            raise UserError(
+                f"{path}: {name} is {reprlib.repr(record[name])}, where a value of the type {what} "
+                "belongs: mend or remove it"
+            )
+    return record
+
+
+def _is_of(kind: Any, value: Any) -> bool:
+    """Whether a value that JSON gave is of the type of a field."""
+    if get_origin(kind) is list:
+        return isinstance(value, list) and all(_is_of(get_args(kind)[0], one) for one in value)
+    if get_origin(kind) is dict:
+        return isinstance(value, dict) and all(
+            _is_of(get_args(kind)[1], one) for one in value.values()
+        )
+    if kind is float:
+        return type(value) in (int, float)
+    return type(value) is kind
 
 
 def versions() -> dict[str, str]:

@@ -3,11 +3,10 @@
 import contextlib
 import datetime
 import functools
-import json
 import math
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Collection
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 import gin
@@ -42,7 +41,7 @@ from submission.learner import Learner, new_model
 from submission.networks import VAE, Discriminator, NetworkShape, Posterior
 from submission.objectives import Objective, kl_to_prior
 from submission.progress import Display, describe_step
-from submission.record import Record, git_revision, versions
+from submission.record import Record, git_revision, read_record, versions
 from submission.run_folder import RunFolder, exclusive, set_aside
 from submission.schedules import capacity
 from submission.self_scoring import Scoring, SelfScorer
@@ -50,6 +49,18 @@ from submission.team import Team
 
 PRETRAINING = "pretraining"
 TRAINING = "training"
+
+# What `_save` writes and a run goes on from.
+_CHECKPOINT = (
+    "identity",
+    "phase",
+    "seconds_per_step",
+    "pretraining_ends",
+    "export_seconds",
+    "learner",
+    "record",
+    "rows",
+)
 
 # Numbers that keep the random streams of one seed apart.
 _STREAMS = {PRETRAINING: 0, TRAINING: 1, "second batch": 2}
@@ -245,10 +256,22 @@ class _Run:
 
     def _unfinished(self) -> dict | None:
         """The checkpoint of a run with these very settings, if one was killed."""
-        if not self.team.agree(self.folder.checkpoint.exists()):
+        state = self._load(self.folder.checkpoint, _CHECKPOINT)
+        if state is None or state["identity"] != self.identity:
             return None
-        state = checkpoint.load(self.folder.checkpoint, self.request.device)
-        return state if state["identity"] == self.identity else None
+        # A later version's record may have fields that this one doesn't know.
+        known = {one.name for one in fields(Record)}
+        return state if state["record"].keys() <= known else None
+
+    def _load(self, path: Path, keys: Collection[str]) -> dict | None:
+        """A file of an earlier process, if there is one that can be used."""
+        if not self.team.agree(path.exists()):
+            return None
+        try:
+            return checkpoint.load(path, self.request.device, keys)
+        except UserError as error:
+            self._note(f"warning: {error}: its work is done anew")
+            return None
 
     def _is_worth_keeping(self) -> bool:
         """Whether an earlier run of this name got further than its first export."""
@@ -256,8 +279,10 @@ class _Run:
             return True
         if not self.folder.record.exists():
             return False
-        status = json.loads(self.folder.record.read_text())["status"]
-        return status not in ("running", "untrained")
+        try:
+            return read_record(self.folder.record).get("status") not in ("running", "untrained")
+        except UserError:
+            return True
 
     def _start(self) -> None:
         channels = self.request.dataset.observation_shape[2]
@@ -423,8 +448,8 @@ class _Run:
         planned = self.record.pretraining_steps
         path = self.request.pretrained / f"{self._pretraining_identity()}.pt"
         fresh = planned and self.learner.step_count == 0
-        if fresh and self.team.agree(path.exists()):
-            weights = checkpoint.load(path, self.request.device)
+        weights = self._load(path, ("model", "steps")) if fresh else None
+        if weights is not None:
             self.learner.model.load_state_dict(weights["model"])
             self.record.pretraining_steps = weights["steps"]
             self.record.pretraining_cached = True

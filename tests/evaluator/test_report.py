@@ -376,7 +376,7 @@ def test_somebody_elses_bare_representation_gets_a_page(tmp_path: Path, dataset:
     assert page.text.count("Left out:") == 7
 
 
-@pytest.mark.parametrize("content", ["{", "[1]", "", "\x00"])
+@pytest.mark.parametrize("content", ["{", "[1]", "", "\x00", "[" * 100_000])
 def test_a_damaged_file_counts_as_missing(
     bare_folder: Path, dataset: Dataset, content: str
 ) -> None:

@@ -236,3 +236,76 @@ def test_a_finished_run_of_the_same_name_is_kept(trial):
     kept = json.loads((trial.root / "run.1" / "training" / "run.json").read_text())
     assert kept["method"] == "beta_vae"
     assert json.loads(trial.folder().record.read_text())["method"] == "dip_vae_i"
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"status": 5}', '{"status": "running"'])
+def test_a_run_whose_record_is_broken_is_kept(trial, content):
+    trial(*STEPS)
+    trial.folder().record.write_text(content)
+    assert trial(*STEPS).status == "finished"
+    assert (trial.root / "run.1" / "training" / "run.json").read_text() == content
+    assert (trial.root / "run.1" / "representation" / "pytorch_model.pt").exists()
+
+
+@pytest.fixture
+def killed(trial):
+    """A run that was killed at step 25, and the settings to go on with."""
+    settings = [*STEPS, "trainer.objective = @interrupts_at_step", "interrupts_at_step.step = 25"]
+    interrupts_at_step.interruption = trial.interruption
+    interrupts_at_step.calls = 0
+    assert trial(*settings).status == "interrupted"
+    trial.interruption.reason = None
+    return settings
+
+
+def assert_begun_anew(trial, settings: list[str], capsys, why: str) -> None:
+    """The run of before is kept, and the new one owes nothing to it."""
+    before = trial.folder().checkpoint.read_bytes()
+    capsys.readouterr()
+    record = trial(*settings)
+    output = capsys.readouterr().out
+    assert (record.status, record.steps) == ("finished", 30)
+    assert why in output
+    assert "kept as" in output
+    assert (trial.root / "run.1" / "training" / "checkpoint.pt").read_bytes() == before
+
+
+@pytest.mark.parametrize("size", [0, 1, 1000, 100_000])
+def test_a_run_with_a_truncated_checkpoint_is_kept_and_begun_anew(trial, killed, capsys, size):
+    path = trial.folder().checkpoint
+    path.write_bytes(path.read_bytes()[:size])
+    assert_begun_anew(trial, killed, capsys, "checkpoint.pt can't be read")
+
+
+@pytest.mark.parametrize("state", [[1, 2], {"state_dict": {}, "epoch": 3}])
+def test_a_run_with_another_programs_checkpoint_is_kept_and_begun_anew(
+    trial, killed, capsys, state
+):
+    torch.save(state, trial.folder().checkpoint)
+    assert_begun_anew(trial, killed, capsys, "is no file of this version's training")
+
+
+def test_whatever_another_version_left_out_of_a_checkpoint_the_run_is_kept(trial, killed):
+    whole = torch.load(trial.folder().checkpoint, weights_only=True)
+    for number, key in enumerate(whole, start=1):
+        torch.save({k: v for k, v in whole.items() if k != key}, trial.folder().checkpoint)
+        assert trial(*killed).status == "finished"
+        assert (trial.root / f"run.{number}" / "training" / "checkpoint.pt").exists()
+        trial.folder().checkpoint.write_bytes(b"")
+
+
+def test_a_later_versions_record_in_a_checkpoint_is_kept(trial, killed, capsys):
+    state = torch.load(trial.folder().checkpoint, weights_only=True)
+    state["record"]["of_a_later_version"] = 1
+    torch.save(state, trial.folder().checkpoint)
+    assert_begun_anew(trial, killed, capsys, "kept as")
+
+
+def test_damaged_pretrained_weights_are_trained_anew(trial, capsys):
+    trial(*STEPS, name="first")
+    (cached,) = (trial.root / "pretrained").iterdir()
+    whole = cached.read_bytes()
+    cached.write_bytes(whole[:1000])
+    assert not trial(*STEPS, name="second").pretraining_cached
+    assert f"{cached.name} can't be read" in capsys.readouterr().out
+    assert trial(*STEPS, name="third").pretraining_cached
