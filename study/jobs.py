@@ -1,6 +1,5 @@
 """The runs that a study consists of, and the hash that tells one run's settings from another's."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,20 +10,15 @@ from evaluator import metrics
 from study.settings import Study
 from submission import datasets
 from submission.checkpoint import identity
-from submission.configuration import configure, methods, operative
-from submission.training import Pretraining, Recipe
+from submission.configuration import configure, methods, operative, references
+from submission.training import Pretraining, Recipe, pretraining_settings
 
 _HASH_DIGITS = 8
 _PRETRAINING = "pretraining"
 # The conventional VAE, which pre-training trains whatever the method.
 _PRETRAINING_METHOD = "vae"
-# What the trainer tells pre-trained weights apart by (`submission/training.py`).
-_PRETRAINING_GROUPS = ("network", "pretraining", "plateau")
-_PRETRAINING_SETTINGS = ("batch_size", "learning_rate", "adam_betas", "seed", "budget")
 # It ends where the methods begin.
 _PRETRAINING_ONLY = ("trainer.max_steps = 0", "trainer.snapshot_every = None")
-
-_REFERENCE = re.compile(r"@(?:\w+[./])*(\w+)")
 
 
 @dataclass(frozen=True)
@@ -141,18 +135,13 @@ def _pretraining(
 
 def _pretraining_name(study: Study, fingerprint: str, seed: int) -> str:
     """The name of the run whose weights the configured method would start from."""
-    recipe = Recipe()
-    settings = operative(_PRETRAINING_GROUPS) | {
-        name: repr(getattr(recipe, name)) for name in _PRETRAINING_SETTINGS
-    }
-    return f"{_PRETRAINING}-seed{seed}-{_hash(study, fingerprint, settings)}"
+    return f"{_PRETRAINING}-seed{seed}-{_hash(study, fingerprint, pretraining_settings())}"
 
 
 def _operative() -> dict[str, str]:
     """The settings that the configured run reads: not those of other methods' losses."""
     bound = operative(selector.split(".")[-1] for (_, selector) in gin.config._CONFIG)
-    referenced = {name for value in bound.values() for name in _REFERENCE.findall(value)}
-    unused = set(methods()) - referenced
+    unused = set(methods()) - references(bound.values())
     return {name: value for name, value in bound.items() if name.split(".")[0] not in unused}
 
 

@@ -1,6 +1,7 @@
 """Reads the gin files of a method and a preset, and the bindings of the command line."""
 
 import inspect
+import re
 import tokenize
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from submission.errors import UserError, nearest
 
 GIN_FOLDER = Path(__file__).resolve().parent.parent / "gin"
 _SHARED = "shared"
+_REFERENCE = re.compile(r"@(?:\w+[./])*(\w+)")
 
 
 def methods() -> list[str]:
@@ -111,6 +113,11 @@ def operative(names: Iterable[str]) -> dict[str, Any]:
         if selector.split(".")[-1] in wanted
         for parameter, value in sorted(parameters.items())
     }
+
+
+def references(values: Iterable[str]) -> set[str]:
+    """The configurables that settings refer to, as `@beta_vae` does; values as `operative`'s."""
+    return {name for value in values for name in _REFERENCE.findall(value)}
 
 
 def _one_line(error: Exception) -> str:

@@ -23,7 +23,7 @@ from submission.budget import (
     format_duration,
     parse_duration,
 )
-from submission.configuration import operative
+from submission.configuration import methods, operative, references
 from submission.datasets.dataset import Dataset
 from submission.errors import UserError
 from submission.export import ExportError, export
@@ -69,6 +69,17 @@ _STREAMS = {PRETRAINING: 0, TRAINING: 1, "second batch": 2}
 _MOST_SKIPPED_RUNNING = 100
 _SAMPLE_IMAGES = 1024
 _MEASURED_STEPS = 2
+# Settings that pre-training doesn't read; of whatever else is added, it may.
+_NOT_OF_PRETRAINING = {
+    "trainer.objective",
+    "trainer.max_steps",
+    "trainer.discriminator",
+    "trainer.discriminator_learning_rate",
+    "trainer.discriminator_adam_betas",
+    "trainer.checkpoint_every",
+    "trainer.log_every",
+    "trainer.snapshot_every",
+}
 # The first steps also allocate and choose kernels; torch.compile's compile and record CUDA graphs.
 _WARM_UP_STEPS = {False: 1, True: 3}
 
@@ -466,17 +477,11 @@ class _Run:
             self._begin_training()
 
     def _pretraining_identity(self) -> str:
-        settings = operative(("network", "pretraining", "plateau"))
         return checkpoint.identity(
             dataset=self.request.dataset.fingerprint(),
             shape=self.learner.model.shape,
             layers=_layers(),
-            settings=settings,
-            batch_size=self.recipe.batch_size,
-            learning_rate=self.recipe.learning_rate,
-            adam_betas=self.recipe.adam_betas,
-            seed=self.recipe.seed,
-            budget=self.budget.seconds,
+            settings=pretraining_settings(),
         )
 
     def _begin_training(self) -> None:
@@ -679,6 +684,27 @@ class _Run:
     def _note(self, text: str) -> None:
         if self.team.leads:
             self.display.note(text)
+
+
+def pretraining_settings() -> dict[str, str]:
+    """The settings, by name, that decide the pre-trained weights, up to rounding.
+
+    All settings but those of training alone: the methods of a seed share the weights, since a
+    method's own settings count only where pre-training reaches them, as by
+    `pretraining.objective = @beta_vae`.
+    """
+    bound = _all_settings() | {f"trainer.{name}": repr(v) for name, v in vars(Recipe()).items()}
+    unread = {"scoring", "discriminator", *methods()}
+    while True:
+        read = {
+            name: value
+            for name, value in bound.items()
+            if name not in _NOT_OF_PRETRAINING and name.split(".")[0] not in unread
+        }
+        reached = references(read.values()) & unread
+        if not reached:
+            return read
+        unread -= reached
 
 
 def _spares_weights(setting: str) -> bool:

@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from submission import objectives
+from submission.configuration import configure
 from submission.form import Form
 from submission.run_folder import RunFolder
-from submission.training import TRAINING
+from submission.training import TRAINING, pretraining_settings
 
 STEPS = ["trainer.max_steps = 30", "pretraining.steps = 10"]
 
@@ -142,6 +143,49 @@ def test_pretrained_weights_are_shared_by_the_methods(trial):
 def test_other_pretraining_settings_have_their_own_weights(trial):
     trial(*STEPS, name="a")
     assert not trial(*STEPS, "network.latents = 5", name="b").pretraining_cached
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "beta_vae.beta = 8.0",
+        "capacity.final = 5.0",
+        "speed.bfloat16 = True",
+        "pretraining.objective = @vae",
+        "trainer.batch_size = 4",
+    ],
+)
+def test_whatever_pretraining_reads_tells_its_weights_apart(setting):
+    settings = ["pretraining.objective = @beta_vae", "beta_vae.beta = 2.0"]
+    configure("beta_tcvae", "challenge", settings)
+    before = pretraining_settings()
+    configure("beta_tcvae", "challenge", [*settings, setting])
+    assert pretraining_settings() != before
+
+
+@pytest.mark.parametrize("method", ["factor_vae", "dip_vae_i", "vae"])
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "beta_tcvae.beta = 8.0",
+        "discriminator.units = 32",
+        "trainer.max_steps = 7",
+        "trainer.seed = 0",
+        "scoring.every = '1m'",
+    ],
+)
+def test_neither_the_method_nor_what_it_alone_reads_tells_pretrained_weights_apart(method, setting):
+    configure("beta_tcvae", "challenge", [])
+    before = pretraining_settings()
+    configure(method, "challenge", [setting])
+    assert pretraining_settings() == before
+
+
+def test_pretraining_by_an_objective_with_another_weight_is_done_anew(trial):
+    settings = [*STEPS, "pretraining.objective = @beta_vae"]
+    trial(*settings, "beta_vae.beta = 2.0", name="a")
+    assert not trial(*settings, "beta_vae.beta = 8.0", name="b").pretraining_cached
+    assert trial(*settings, "beta_vae.beta = 8.0", name="c").pretraining_cached
 
 
 def test_cached_and_fresh_pretraining_lead_to_the_same_model(trial):
