@@ -20,14 +20,16 @@ from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from evaluator.inline_images import data_uri, inline_svg
-from evaluator.paper import METHOD_TITLES, METRIC_TITLES, TABLE_1
-from evaluator.traversals import (
-    IGNORED_BELOW_NATS,
-    IMAGES_IN_A_ROW,
-    SEED,
-    draw_pictures,
-    latents_by_kl,
+from evaluator.latents import (
+    LEAST_NATS,
+    LEAST_VARIANCE,
+    NOT_RECORDED,
+    Latents,
+    finite_numbers,
+    latents_of,
 )
+from evaluator.paper import METHOD_TITLES, METRIC_TITLES, TABLE_1
+from evaluator.traversals import IMAGES_IN_A_ROW, SEED, draw_pictures
 from submission.datasets.dataset import Dataset
 from submission.files import write_text
 
@@ -77,8 +79,8 @@ def write_report(run_folder: Path, dataset: Dataset) -> Path:
     scores, no_scores = _read_json(run_folder, "scores.json")
     run, no_run = _read_json(run_folder, "training/run.json")
     history, no_history = _read_history(run_folder / "training" / "history.csv")
-    kl = _finite_list(run.get("kl_per_latent"))
-    pictures, no_pictures = draw_pictures(run_folder, dataset, kl)
+    latents = latents_of(run)
+    pictures, no_pictures = draw_pictures(run_folder, dataset, latents)
     provenance = _mapping(scores.get("provenance"))
     page = _template().render(
         title=_title(run, dataset),
@@ -86,7 +88,7 @@ def write_report(run_folder: Path, dataset: Dataset) -> Path:
         trained_quick=run.get("preset") == "quick",
         scored_quick=provenance.get("preset") == "quick",
         notices=_notices(run, provenance, dataset),
-        facts=_facts(run, provenance, kl),
+        facts=_facts(run, provenance, latents),
         metrics=_metric_rows(scores, run.get("method")),
         paper=TABLE_1.get(str(run.get("method"))),
         total=scores.get("sum"),
@@ -101,7 +103,8 @@ def write_report(run_folder: Path, dataset: Dataset) -> Path:
         pretraining_unseen=history is not None
         and not history.pretraining_end
         and run.get("pretraining_steps"),
-        kl=_kl_rows(kl, _finite_list(run.get("posterior_std_per_latent"))),
+        latents=latents,
+        latent_rows=_latent_rows(latents, run.get("posterior_std_per_latent")),
         run=_flatten({key: value for key, value in run.items() if key != "gin_config"}),
         provenance=_flatten({k: v for k, v in provenance.items() if k != "gin_config"}),
         gin={
@@ -114,8 +117,10 @@ def write_report(run_folder: Path, dataset: Dataset) -> Path:
             "run": no_run,
             "history": no_history,
             "pictures": no_pictures,
+            "latents": no_run or ("" if latents else NOT_RECORDED),
         },
-        ignored_below=IGNORED_BELOW_NATS,
+        least_nats=LEAST_NATS,
+        least_variance=LEAST_VARIANCE,
         columns=IMAGES_IN_A_ROW,
         seed=SEED,
     )
@@ -197,12 +202,6 @@ def _float(text: object) -> float:
     return value if math.isfinite(value) else math.nan
 
 
-def _finite_list(value: object) -> list[float]:
-    """A list of finite numbers, or an empty one where the value is anything else."""
-    numbers = [_float(entry) for entry in value] if isinstance(value, list) else []
-    return numbers if not any(math.isnan(number) for number in numbers) else []
-
-
 def _mapping(value: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
@@ -249,7 +248,7 @@ def _differ(one: object, other: object) -> bool:
 
 
 def _facts(
-    run: Mapping[str, Any], provenance: Mapping[str, Any], kl: Sequence[float]
+    run: Mapping[str, Any], provenance: Mapping[str, Any], latents: Latents | None
 ) -> list[tuple[str, str]]:
     facts = []
     if run.get("steps") is not None:
@@ -257,8 +256,10 @@ def _facts(
     if run.get("seconds_spent") is not None:
         budget = _duration(run.get("budget_seconds"))
         facts.append(("Time", f"{_duration(run['seconds_spent'])} of {budget}"))
-    if kl:
-        facts.append(("Latents in use", f"{len(latents_by_kl(kl)[0])} of {len(kl)}"))
+    if latents:
+        facts.append(("Latents in use", f"{len(latents.in_use)} of {len(latents.kl)}"))
+    elif run.get("kl_per_latent"):
+        facts.append(("Latents in use", "unknown"))
     if run.get("seed") is not None:
         facts.append(("Seed", _number(run["seed"])))
     presets = dict.fromkeys(
@@ -399,22 +400,25 @@ def _thinned(
     return np.add.reduceat(steps, starts) / counts, np.add.reduceat(values, starts) / counts
 
 
-def _kl_rows(kl: Sequence[float], stds: Sequence[float]) -> dict[str, list[dict[str, Any]]]:
-    """The latents by falling KL, in two groups, each with its bar's length in per cent."""
+def _latent_rows(latents: Latents | None, deviations: object) -> dict[str, list[dict[str, Any]]]:
+    """The latents in two groups, each with the length of its variance's bar in per cent."""
+    if latents is None:
+        return {}
+    stds = finite_numbers(deviations)
     # Bars of ignored latents alone shall not look long.
-    largest = max([*kl, IGNORED_BELOW_NATS])
-    groups = dict(zip(("informative", "ignored"), latents_by_kl(kl), strict=True))
+    largest = max(*latents.variance, LEAST_VARIANCE)
     return {
         group: [
             {
                 "latent": latent,
-                "kl": kl[latent],
-                "percent": round(100 * max(kl[latent], 0) / largest, 2),
-                "std": stds[latent] if len(stds) == len(kl) else None,
+                "variance": latents.variance[latent],
+                "percent": round(100 * max(latents.variance[latent], 0) / largest, 2),
+                "kl": latents.kl[latent],
+                "std": stds[latent] if len(stds) == len(latents.kl) else None,
             }
-            for latent in latents
+            for latent in members
         ]
-        for group, latents in groups.items()
+        for group, members in (("in_use", latents.in_use), ("ignored", latents.ignored))
     }
 
 

@@ -10,14 +10,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from evaluator.latents import NOT_RECORDED, Latents
 from submission.datasets.dataset import Dataset
-
-IGNORED_BELOW_NATS = 0.69
-"""A latent whose KL to the prior is under this, which is one bit, is ignored.
-
-The KL, averaged over images, is an upper bound of what the latent tells about the image (Hoffman &
-Johnson 2016). One that knows which of two equally frequent values a factor has exceeds this.
-"""
 
 TRAVERSAL_RANGE = 2.0
 """Traversals run from minus to plus this many standard deviations of the prior, N(0, 1)."""
@@ -92,20 +86,6 @@ def load_autoencoder(encoder: Path, decoder: Path) -> Autoencoder:
         torch.jit.load(str(encoder), map_location="cpu").eval(),
         torch.jit.load(str(decoder), map_location="cpu").eval(),
     )
-
-
-def latents_by_kl(kl_per_latent: Sequence[float]) -> tuple[list[int], list[int]]:
-    """Sorts latents by their KL to the prior, largest first, and parts the ignored ones.
-
-    Args:
-        kl_per_latent: Nats, one a latent.
-
-    Returns:
-        The latents in use and the ignored ones.
-    """
-    order = sorted(range(len(kl_per_latent)), key=lambda latent: -kl_per_latent[latent])
-    informative = [latent for latent in order if kl_per_latent[latent] >= IGNORED_BELOW_NATS]
-    return informative, order[len(informative) :]
 
 
 def traverse(
@@ -251,10 +231,9 @@ class Pictures:
     Attributes:
         pairs: Rows of an original and a reconstructed strip, PNG.
         error: Mean squared error a pixel over the images shown.
-        rows: A latent, its KL in nats and its strip, PNG, by falling KL; the first image is moved.
+        rows: A latent in use, the variance of its posterior mean and its strip, PNG, by falling
+            variance; the first image is moved. There are 20 at most.
         values: Where a strip's images stand, in standard deviations of the prior.
-        informative: How many latents are not ignored; at most 20 of them have a row.
-        ignored: How many are.
         animation: All rows' latents in motion; None without rows.
         no_rows: Why there are no rows.
     """
@@ -263,21 +242,19 @@ class Pictures:
     error: float
     rows: list[tuple[int, float, bytes]]
     values: list[float]
-    informative: int
-    ignored: int
     animation: Animation | None
     no_rows: str
 
 
 def draw_pictures(
-    run_folder: Path, dataset: Dataset, kl_per_latent: Sequence[float]
+    run_folder: Path, dataset: Dataset, latents: Latents | None
 ) -> tuple[Pictures | None, str]:
     """Draws reconstructions and traversals of a run's model.
 
     Args:
         run_folder: Holds `representation/pytorch_model.pt` and `training/decoder.pt`, or not.
         dataset: Where the images are drawn from.
-        kl_per_latent: Nats, one a latent; empty if unknown.
+        latents: Which are in use; None if unknown.
 
     Returns:
         The pictures, or None and why there are none.
@@ -288,31 +265,29 @@ def draw_pictures(
         if not path.is_file():
             return None, f"there is no {path.relative_to(run_folder)}"
     try:
-        return _draw(load_autoencoder(encoder, decoder), dataset, kl_per_latent), ""
+        return _draw(load_autoencoder(encoder, decoder), dataset, latents), ""
     except (RuntimeError, ValueError, IndexError) as error:
         # Anybody's module may stand there; all of its traceback would drown the line that tells.
         reason = str(error).strip().splitlines()[-1]
         return None, f"encoder and decoder fail on {dataset.name} ({reason})"
 
 
-def _draw(model: Autoencoder, dataset: Dataset, kl_per_latent: Sequence[float]) -> Pictures:
+def _draw(model: Autoencoder, dataset: Dataset, latents: Latents | None) -> Pictures:
     random_state = np.random.RandomState(SEED)
     chosen = random_state.randint(len(dataset.images), size=2 * IMAGES_IN_A_ROW)
     originals = dataset.observe(chosen, random_state)
     codes = model.encode(originals)
     decoded = model.decode(codes)
-    informative, ignored = latents_by_kl(kl_per_latent)
-    shown = informative[:_MOST_TRAVERSALS]
+    rows: list[tuple[int, float]] = []
     no_rows = ""
-    if not kl_per_latent:
-        no_rows = "training/run.json tells no KL per latent"
-    elif len(kl_per_latent) != codes.shape[1]:
-        no_rows = (
-            f"training/run.json has {len(kl_per_latent)} latents, the encoder {codes.shape[1]}"
-        )
-        shown = []
-    elif not informative:
-        no_rows = f"all {len(ignored)} latents are ignored (KL under {IGNORED_BELOW_NATS} nats)"
+    if latents is None:
+        no_rows = NOT_RECORDED
+    elif len(latents.kl) != codes.shape[1]:
+        no_rows = f"training/run.json has {len(latents.kl)} latents, the encoder {codes.shape[1]}"
+    elif not latents.in_use:
+        no_rows = f"all {len(latents.ignored)} latents are ignored"
+    else:
+        rows = [(latent, latents.variance[latent]) for latent in latents.in_use[:_MOST_TRAVERSALS]]
     values = np.linspace(-TRAVERSAL_RANGE, TRAVERSAL_RANGE, IMAGES_IN_A_ROW)
     return Pictures(
         pairs=[
@@ -321,13 +296,11 @@ def _draw(model: Autoencoder, dataset: Dataset, kl_per_latent: Sequence[float]) 
         ],
         error=float(np.square(originals - decoded).mean()),
         rows=[
-            (latent, kl_per_latent[latent], strip_png(traverse(model, codes[0], latent, values)))
-            for latent in shown
+            (latent, variance, strip_png(traverse(model, codes[0], latent, values)))
+            for latent, variance in rows
         ],
         values=values.tolist(),
-        informative=len(informative),
-        ignored=len(ignored),
-        animation=_swing(model, codes[0], shown) if shown else None,
+        animation=_swing(model, codes[0], [latent for latent, _ in rows]) if rows else None,
         no_rows=no_rows,
     )
 

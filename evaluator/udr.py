@@ -41,7 +41,8 @@ class Settings:
     Attributes:
         num_points: Images that the models are compared on.
         batch_size: Images drawn at a time, which decides on the draws.
-        kl_threshold: A latent counts if its KL to the prior is above this, in nats.
+        kl_threshold: A latent counts if its KL to the prior is above this, in nats: the paper's own
+            rule, which lets more of them count than `evaluator.latents`.
         alpha: Weight of the Lasso's penalty.
     """
 

@@ -82,7 +82,7 @@ def traversals(results: Results, dataset: Dataset) -> list[Traversal]:
     drawn = []
     with _one_thread():
         for run in (first[label] for label in results.labels):
-            pictures, reason = draw_pictures(run.folder, dataset, run.kl_per_latent)
+            pictures, reason = draw_pictures(run.folder, dataset, run.latents)
             figure = _PAPER_FIGURES.get(run.method) if not run.variant else None
             drawn.append(
                 Traversal(run, figure, pictures, reason or (pictures.no_rows if pictures else ""))
@@ -136,7 +136,7 @@ def sheet_png(traversal: Traversal) -> bytes:
         (left / full_width, 0.1 / full_height, wide / full_width, high / full_height)
     )
     axes.imshow(pixels, interpolation="none", aspect="auto")
-    labels = [rf"$z_{{{latent}}}$  {kl:.2f} nats" for latent, kl, _ in rows]
+    labels = [rf"$z_{{{latent}}}$  {variance:.2f}" for latent, variance, _ in rows]
     axes.set_yticks((np.arange(len(rows)) + 0.5) * (height + 1), labels, fontsize=8)
     places = (np.arange(IMAGES_IN_A_ROW) + 0.5) * width / IMAGES_IN_A_ROW
     axes.set_xticks(places, [moved_to(value) for value in traversal.pictures.values], fontsize=8)

@@ -13,8 +13,9 @@ import pandas as pd
 
 import evaluator
 from evaluator.inline_images import data_uri
+from evaluator.latents import LEAST_NATS, LEAST_VARIANCE
 from evaluator.paper import METHOD_TITLES, METRIC_TITLES
-from evaluator.traversals import IGNORED_BELOW_NATS, IMAGES_IN_A_ROW, SEED
+from evaluator.traversals import IMAGES_IN_A_ROW, SEED
 from study import agreement, figures, models, published, table, thesis, wording
 from study.figures import Panel
 from study.folder import StudyFolder
@@ -99,7 +100,8 @@ def write_report(folder: Path) -> Path:
         looks=figures.looks(results),
         light=figures.LIGHT,
         dark=figures.DARK,
-        ignored_below=IGNORED_BELOW_NATS,
+        least_nats=LEAST_NATS,
+        least_variance=LEAST_VARIANCE,
         columns=IMAGES_IN_A_ROW,
         image_seed=SEED,
         images=models.IMAGES,

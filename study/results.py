@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
+from evaluator.latents import Latents, finite_numbers, latents_of
 from evaluator.paper import METHOD_TITLES, METRIC_TITLES
-from evaluator.traversals import latents_by_kl
 from study.folder import StudyFolder
 from submission.errors import UserError
 from submission.run_folder import RunFolder
@@ -31,6 +31,7 @@ class Run:
         provenance: How it was scored, of `scores.json`.
         scores: A number, or NaN, for each metric.
         scores_by_step: The scores by training step, ascending; the last are `scores`.
+        latents: Which are in use; None if unknown.
         kl_per_latent: Nats; empty if unknown.
     """
 
@@ -44,6 +45,7 @@ class Run:
     provenance: Mapping[str, Any]
     scores: Mapping[str, float]
     scores_by_step: Mapping[int, Mapping[str, float]]
+    latents: Latents | None
     kl_per_latent: tuple[float, ...]
 
     @property
@@ -53,8 +55,8 @@ class Run:
 
     @property
     def latents_in_use(self) -> int | None:
-        """How many latents' KL is not under the threshold; None if unknown."""
-        return len(latents_by_kl(self.kl_per_latent)[0]) if self.kl_per_latent else None
+        """How many latents are in use; None if unknown."""
+        return len(self.latents.in_use) if self.latents else None
 
 
 @dataclass(frozen=True)
@@ -246,7 +248,8 @@ def _read_run(folder: RunFolder, entry: Mapping[str, Any], label: str) -> Run:
         provenance=provenance if isinstance(provenance, dict) else {},
         scores=scores,
         scores_by_step=_snapshots(folder) | {steps: scores},
-        kl_per_latent=_finite(record.get("kl_per_latent")),
+        latents=latents_of(record),
+        kl_per_latent=finite_numbers(record.get("kl_per_latent")),
     )
 
 
@@ -278,12 +281,6 @@ def _snapshots(folder: RunFolder) -> dict[int, dict[str, float]]:
         except (_NotReadyError, ValueError):
             continue
     return dict(sorted(found.items()))
-
-
-def _finite(values: Any) -> tuple[float, ...]:
-    """A list of finite numbers; empty where it is anything else."""
-    numbers = tuple(map(_number, values)) if isinstance(values, list) else ()
-    return () if any(map(math.isnan, numbers)) else numbers
 
 
 def _number(value: Any) -> float:

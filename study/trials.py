@@ -11,7 +11,7 @@ import optuna
 from numpy.random import SeedSequence
 from optuna.trial import TrialState
 
-from evaluator.traversals import latents_by_kl
+from evaluator.latents import latents_of
 from study.criteria import Criterion, MeasuringFailed
 from study.folder import Stopped, StudyFolder
 from study.jobs import Job, plan
@@ -27,7 +27,8 @@ from submission.schedules import capacity
 SETTINGS = "settings"
 RUNS = "runs"
 STEPS = "steps"
-LATENTS_IN_USE = "latents_in_use"
+# Earlier versions' `latents_in_use` were counted by the KL alone.
+LATENTS_IN_USE = "latents_in_use_by_variance"
 PROBLEM = "problem"
 
 # A median of fewer finished trials says little.
@@ -272,5 +273,5 @@ def _note(trial: optuna.Trial, runs: list[RunFolder]) -> None:
     """Notes how far the runs got and how many latents they use."""
     records = [json.loads(run.record.read_text()) for run in runs]
     trial.set_user_attr(STEPS, [record["steps"] for record in records])
-    latents = [len(latents_by_kl(record["kl_per_latent"])[0]) for record in records]
-    trial.set_user_attr(LATENTS_IN_USE, latents)
+    parted = [latents_of(record) for record in records]
+    trial.set_user_attr(LATENTS_IN_USE, [len(one.in_use) if one else "?" for one in parted])

@@ -18,7 +18,9 @@ from evaluator.report import write_report
 from submission.datasets.dataset import Dataset
 
 LATENTS = 6
-KL = [0.8, 3.25, 0.4, 1.5, 0.0, 0.7]
+KL = [0.8, 1.5, 0.4, 3.25, 0.0, 0.7]
+# The last is spent without informing.
+VARIANCE = [0.3, 1.3, 0.02, 0.6, 0.0, 0.009]
 SCORES = {"dci": 0.3123, "factor_vae_metric": 0.45, "sap_score": 0.07, "mig": 0.11, "irs": 0.58}
 RUN = {
     "name": "experiment_name",
@@ -36,6 +38,7 @@ RUN = {
     "warnings": [],
     "latents": LATENTS,
     "kl_per_latent": KL,
+    "posterior_mean_variance_per_latent": VARIANCE,
     "posterior_std_per_latent": [0.7, 0.05, 1.0, 0.3, 1.0, 0.98],
     "git_revision": "0123abcd",
     "versions": {"torch": "2.13.0"},
@@ -240,24 +243,35 @@ def test_a_quick_evaluation_is_told(bare_folder: Path, dataset: Dataset) -> None
     assert "Scored with the preset “quick”" in report(bare_folder, dataset).text
 
 
-def test_traversals_stand_in_the_order_of_their_kl_without_ignored_ones(page: Page) -> None:
+def test_traversals_stand_in_the_order_of_their_variance_without_ignored_ones(page: Page) -> None:
     moved = [
         int(found[1])
         for image in page.every("img")
         if (found := re.search(r"as latent (\d+) moves from \N{MINUS SIGN}2 to \+2", image["alt"]))
     ]
-    assert moved == [1, 3, 0, 5]
-    assert "3.25 nats" in page.text
-    assert "under 0.69 nats: here 2 of 6" in page.text
+    assert moved == [1, 3, 0]
+    assert "z 1 1.30" in page.text
+    assert "0.01 or less, or its KL to the prior under 0.69 nats: here 3 of 6" in page.text
+    assert "Latents in use 3 of 6" in page.text
 
 
 def test_all_latents_ignored_is_told_instead_of_traversed(
     run_folder: Path, dataset: Dataset
 ) -> None:
-    write_run(run_folder, kl_per_latent=[0.001] * LATENTS)
+    write_run(run_folder, posterior_mean_variance_per_latent=[0.001] * LATENTS)
     text = report(run_folder, dataset).text
-    assert "Left out: all 6 latents are ignored (KL under 0.69 nats)." in text
+    assert "Left out: all 6 latents are ignored." in text
     assert "In motion" not in text
+
+
+def test_a_run_of_an_earlier_version_has_latents_in_use_unknown(
+    run_folder: Path, dataset: Dataset
+) -> None:
+    write_run(run_folder, posterior_mean_variance_per_latent=None)
+    text = report(run_folder, dataset).text
+    assert "Latents in use unknown" in text
+    told = "Left out: training/run.json tells no KL and no variance of the posterior mean"
+    assert text.count(told) == 2
 
 
 def test_the_animation_has_a_still_for_those_who_want_less_motion(
@@ -313,9 +327,9 @@ def test_a_history_of_one_row_is_too_short_for_curves(run_folder: Path, dataset:
     assert "has too few rows for a curve" in report(run_folder, dataset).text
 
 
-def test_bars_show_every_latents_kl_with_the_threshold_between(page: Page) -> None:
-    text = page.text[page.text.index("KL per latent") :]
-    order = ["z 1 3.250", "z 3 1.500", "z 0 0.800", "z 5 0.700", "ignored: KL < 0.69 nats", "z 2"]
+def test_bars_show_every_latents_variance_with_the_threshold_between(page: Page) -> None:
+    text = page.text[page.text.index("Latent Variance KL (nats) Posterior std") :]
+    order = ["z 1 1.300 1.500", "z 3 0.600 3.250", "z 0 0.300 0.800", "ignored: variance", "z 2"]
     places = [text.index(part) for part in order]
     assert places == sorted(places)
     widths = [div["style"] for div in page.every("div") if div.get("style", "").endswith("%")]
@@ -440,7 +454,8 @@ def test_the_page_asks_for_nothing_outside_itself(complete: Path, page: Page) ->
 
 def test_the_page_is_small_even_with_many_latents(run_folder: Path, dataset: Dataset) -> None:
     latents = 40
-    write_run(run_folder, kl_per_latent=[1.0 + latent for latent in range(latents)])
+    several = [1.0 + latent for latent in range(latents)]
+    write_run(run_folder, kl_per_latent=several, posterior_mean_variance_per_latent=several)
 
     class Wide(Encoder):
         def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -450,7 +465,7 @@ def test_the_page_is_small_even_with_many_latents(run_folder: Path, dataset: Dat
     torch.jit.script(Decoder(latents)).save(str(run_folder / "training/decoder.pt"))
     path = write_report(run_folder, dataset)
     assert path.stat().st_size < 3e6
-    assert "The 20 with the largest KL of 40 are shown." in Page(path.read_text()).text
+    assert "The 20 with the largest variance of 40 are shown." in Page(path.read_text()).text
 
 
 def test_nothing_but_the_page_is_left_in_the_folder(bare_folder: Path, dataset: Dataset) -> None:

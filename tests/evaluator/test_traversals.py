@@ -6,11 +6,11 @@ import pytest
 import torch
 from PIL import Image, ImageSequence
 
+from evaluator.latents import Latents, latents_of
 from evaluator.traversals import (
     Autoencoder,
     animate,
     draw_pictures,
-    latents_by_kl,
     load_autoencoder,
     strip_png,
     traverse,
@@ -64,10 +64,6 @@ def test_encoder_gets_channels_first(model: Autoencoder, dataset: Dataset) -> No
 def test_decoding_is_the_same_in_batches(model: Autoencoder) -> None:
     codes = np.random.RandomState(0).randn(5, LATENTS).astype(np.float32)
     np.testing.assert_array_equal(model.decode(codes, batch_size=2), model.decode(codes))
-
-
-def test_latents_fall_by_kl_and_those_under_the_threshold_are_ignored() -> None:
-    assert latents_by_kl([0.69, 3.0, 0.68, 0.9]) == ([1, 3, 0], [2])
 
 
 def test_a_traversal_moves_one_latent_and_holds_the_others(model: Autoencoder) -> None:
@@ -124,25 +120,29 @@ def test_an_animation_loops_for_ever() -> None:
 def test_the_swing_has_no_jump_between_its_last_frame_and_its_first(
     files: tuple[Path, Path], dataset: Dataset
 ) -> None:
-    pictures, _ = draw_pictures(files[0].parent.parent, dataset, [1.0, 2.0, 0.0])
+    pictures, _ = draw_pictures(files[0].parent.parent, dataset, latents([1.0, 2.0, 0.0]))
     assert pictures is not None and pictures.animation is not None
     frames = frames_of(pictures.animation.gif)[..., :3].astype(int)
     jumps = np.abs(np.roll(frames, -1, axis=0) - frames).max(axis=(1, 2, 3))
     assert jumps[-1] <= jumps[:-1].max()
 
 
+def latents(variance: list[float]) -> Latents | None:
+    """Of a nat or more each, so that the variance decides."""
+    kl = [1.0] * len(variance)
+    return latents_of({"kl_per_latent": kl, "posterior_mean_variance_per_latent": variance})
+
+
 def test_rows_are_the_latents_that_carry_information(
     files: tuple[Path, Path], dataset: Dataset
 ) -> None:
-    pictures, reason = draw_pictures(files[0].parent.parent, dataset, [0.7, 0.001, 2.0])
+    pictures, reason = draw_pictures(files[0].parent.parent, dataset, latents([0.7, 0.001, 2.0]))
     assert pictures is not None and not reason
-    assert [(latent, kl) for latent, kl, _ in pictures.rows] == [(2, 2.0), (0, 0.7)]
-    assert (pictures.informative, pictures.ignored) == (2, 1)
+    assert [(latent, variance) for latent, variance, _ in pictures.rows] == [(2, 2.0), (0, 0.7)]
     assert (pictures.values[0], pictures.values[-1]) == (-2.0, 2.0)
 
 
 def test_the_same_files_give_the_same_pictures(files: tuple[Path, Path], dataset: Dataset) -> None:
     folder = files[0].parent.parent
-    assert draw_pictures(folder, dataset, [1.0, 1, 1]) == draw_pictures(
-        folder, dataset, [1.0, 1, 1]
-    )
+    first = draw_pictures(folder, dataset, latents([1.0, 1, 1]))
+    assert draw_pictures(folder, dataset, latents([1.0, 1, 1])) == first

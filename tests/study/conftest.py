@@ -192,13 +192,13 @@ class DrawnStudy:
                     if models is not None:
                         shutil.copytree(models, folder)
                     # The later a method stands in the list, the more latents it uses.
-                    kl = [1.0 if latent <= method else 0.001 for latent in range(self.latents)]
+                    used = [1.0 if latent <= method else 0.001 for latent in range(self.latents)]
                     self.write_run(
                         methods[method],
                         seeds[seed],
                         dict(zip(metrics, values.tolist(), strict=True)),
                         variants[variant],
-                        **{"kl_per_latent": kl} | record,
+                        **{"posterior_mean_variance_per_latent": used} | record,
                     )
         self.write_plan(methods, seeds, variants, metrics, record.get("dataset", "mpi3d_toy"))
         return self.folder
@@ -260,7 +260,8 @@ class DrawnStudy:
             "steps": self.steps,
             "width": 0.25,
             "latents": self.latents,
-            "kl_per_latent": [1.5, 0.001, 0.02, 3.0],
+            "kl_per_latent": [1.5, 1.0, 1.0, 3.0],
+            "posterior_mean_variance_per_latent": [0.5, 0.001, 0.002, 0.9],
             "warnings": [],
         }
         self.write_json(folder / "training/run.json", standard | record)

@@ -68,7 +68,11 @@ def test_a_missing_decoder_is_told_and_ends_nothing(results, dataset):
 
 def test_latents_that_are_all_ignored_are_told(results, dataset):
     path = results.runs[0].folder / "training/run.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"kl_per_latent": [0.001] * 4}))
+    path.write_text(
+        json.dumps(
+            json.loads(path.read_text()) | {"posterior_mean_variance_per_latent": [0.001] * 4}
+        )
+    )
     folder = path.parents[3]
     drawn = models.traversals(read(folder), dataset)
     assert "all 4 latents are ignored" in drawn[1].reason

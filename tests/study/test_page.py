@@ -134,7 +134,7 @@ def test_each_traversal_is_the_papers_figure_of_its_method(page):
     # The later a method stands in the plan, the more of its four latents are in use.
     assert pictured.count("β-VAE") == 1
     assert pictured.count("Factor-VAE") == 3
-    assert "is under 0.69 nats" in page.text
+    assert "is 0.01 or less (Burda et al. 2016), or when its KL" in page.text
 
 
 def test_latents_in_use_are_counted_for_every_seed(page):
@@ -348,7 +348,14 @@ def test_one_run_alone_gets_a_page_without_intervals_or_verdicts(drawn):
         ({"metrics": ("mig", "modularity")}, "Modularity"),
         ({"metrics": ("modularity",)}, "Left out: none of the paper's metrics was scored."),
         ({"kl_per_latent": []}, "No metric can be held against latents in use"),
-        ({"kl_per_latent": [0.9, 0.9]}, "All methods use the same number of latents (2)."),
+        (
+            {"posterior_mean_variance_per_latent": [0.9, 0.9, 0.01, 0.9]},
+            "All methods use the same number of latents (3).",
+        ),
+        (
+            {"posterior_mean_variance_per_latent": None},
+            "No metric can be held against latents in use",
+        ),
         ({"warnings": ["Half the width"], "nonfinite_steps": 2}, "Half the width (18 runs)"),
         ({"dataset": "no such"}, "No traversals and no reconstruction errors: unknown data set"),
     ],

@@ -22,15 +22,21 @@ def test_each_variant_is_a_method_of_its_own(drawn):
 
 
 def test_the_frame_has_a_row_for_each_run_with_its_scores_and_latents(drawn):
-    drawn.write_run("beta_vae", 7, SCORES, kl_per_latent=[1.5, 0.68, 0.69, 3.0])
+    drawn.write_run(
+        "beta_vae",
+        7,
+        SCORES,
+        kl_per_latent=[1.5, 0.68, 0.69, 3.0],
+        posterior_mean_variance_per_latent=[0.009, 0.5, 0.5, 0.9],
+    )
     drawn.write_plan(["beta_vae"], [7])
     (row,) = final_scores(read(drawn.folder)).to_dict("records")
     name = "beta_vae-seed7-0123abcd"
     assert row == {
         **{"run": name, "method": "beta_vae", "variant": "", "label": "β-VAE", "seed": 7},
         **{"steps": 1000, "mig": 0.25, "irs": 0.5},
-        # A latent is in use from 0.69 nats on.
-        "latents_in_use": 3,
+        # Of the others, one spends its nats without informing, one hasn't any to inform.
+        "latents_in_use": 2,
         "kl": pytest.approx(5.87),
     }
 
@@ -101,9 +107,10 @@ def test_a_score_that_is_no_number_is_nan(drawn, score):
     assert run.scores["irs"] == 0.5
 
 
-@pytest.mark.parametrize("kl", [[], None, "text", [1.0, None], [1.0, math.nan]])
-def test_latents_in_use_are_unknown_without_a_whole_kl(drawn, kl):
-    drawn.write_run("beta_vae", 0, SCORES, kl_per_latent=kl)
+@pytest.mark.parametrize("values", [[], None, "text", [1.0, None], [1.0, math.nan], [1.0]])
+@pytest.mark.parametrize("field", ["kl_per_latent", "posterior_mean_variance_per_latent"])
+def test_latents_in_use_are_unknown_without_a_whole_record(drawn, field, values):
+    drawn.write_run("beta_vae", 0, SCORES, **{field: values})
     drawn.write_plan(["beta_vae"])
     results = read(drawn.folder)
     assert results.runs[0].latents_in_use is None
