@@ -61,8 +61,12 @@ def load(name: str, data_root: Path) -> Dataset:
             return _open(name, path)
     images = None
     for path in places:
-        if not _can_hold(path, sizes):
+        obstacle = _obstacle(path, sizes)
+        if obstacle:
+            log.warning("%s isn't kept in %s: %s", name, path.parent, obstacle)
             continue
+        if path != places[0]:
+            log.warning("%s is kept in %s", name, path)
         with exclusive(path.parent):
             # Another process may have rendered it while this one waited.
             if not is_current(path):
@@ -72,6 +76,7 @@ def load(name: str, data_root: Path) -> Dataset:
                 except UserError as error:
                     if not out_of_room(error):
                         raise
+                    log.warning("%s isn't kept in %s: the disk is full", name, path.parent)
                     continue
         return _open(name, path)
     log.warning("%s stays in memory: there is no folder to keep it in", name)
@@ -204,10 +209,13 @@ def _dataset(
     )
 
 
-def _can_hold(path: Path, sizes: tuple[int, ...]) -> bool:
+def _obstacle(path: Path, sizes: tuple[int, ...]) -> str | None:
+    """Why a file can't be written; None when it can."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return False
+    except OSError as error:
+        return f"it can't be made ({error.strerror})"
+    if not os.access(path.parent, os.W_OK):
+        return "it can't be written"
     wanted = math.prod(sizes) * math.prod(IMAGE_SHAPE) + SPARE_BYTES
-    return os.access(path.parent, os.W_OK) and has_room(path.parent, wanted)
+    return None if has_room(path.parent, wanted) else f"it has no room for {wanted:,} bytes"

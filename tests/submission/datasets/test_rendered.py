@@ -56,11 +56,13 @@ def test_another_renderers_file_is_made_anew(
 
 
 def test_a_folder_that_cannot_be_written_leads_to_the_users_cache(
-    tmp_path: Path, user_cache: Path
+    tmp_path: Path, user_cache: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").write_text("no folder")
     dataset = load("mpi3d_mini", tmp_path / "file")
     assert user_cache in dataset.path.parents
+    assert f"isn't kept in {tmp_path / 'file' / 'mpi3d_mini'}" in caplog.text
+    assert f"mpi3d_mini is kept in {dataset.path}" in caplog.text
     assert load("mpi3d_mini", tmp_path / "file").path == dataset.path
 
 
