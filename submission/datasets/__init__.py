@@ -5,6 +5,7 @@ from pathlib import Path
 
 from submission.datasets import cars3d, dsprites, mpi3d, rendered, shapes3d, smallnorb
 from submission.datasets.dataset import Dataset
+from submission.datasets.origin import warn_if_unknown
 from submission.environment import Environment
 from submission.errors import UserError, nearest
 
@@ -14,6 +15,7 @@ _LOADERS: dict[str, Callable[[str, Path], Dataset]] = {
     "mpi3d_toy": mpi3d.load,
     "mpi3d_realistic": mpi3d.load,
     "mpi3d_real": mpi3d.load,
+    "mpi3d_real_complex": mpi3d.load,
     "dsprites_full": dsprites.load,
     "dsprites_noshape": dsprites.load,
     "color_dsprites": dsprites.load,
@@ -26,7 +28,7 @@ _LOADERS: dict[str, Callable[[str, Path], Dataset]] = {
 
 NAMES: tuple[str, ...] = tuple(_LOADERS)
 
-__all__ = ["NAMES", "Dataset", "checked_name", "load"]
+__all__ = ["NAMES", "Dataset", "checked_name", "load", "load_unchecked"]
 
 
 def load(name: str, data_root: Path | None = None) -> Dataset:
@@ -43,6 +45,13 @@ def load(name: str, data_root: Path | None = None) -> Dataset:
     Raises:
         UserError: The name is unknown, a file is missing, or it isn't what it should be.
     """
+    dataset = load_unchecked(name, data_root)
+    warn_if_unknown(dataset)
+    return dataset
+
+
+def load_unchecked(name: str, data_root: Path | None = None) -> Dataset:
+    """Opens a data set without a warning of files unknown; otherwise as `load`."""
     return _LOADERS[checked_name(name)](name, data_root or Environment.read().data_root)
 
 

@@ -10,14 +10,18 @@ from submission.datasets import (
     cars3d,
     dsprites,
     load,
+    load_unchecked,
     mpi3d,
     mpi3d_mini,
     rendered,
     shapes3d,
     smallnorb,
 )
+from submission.datasets.contact_sheet import contact_sheet
 from submission.datasets.download import download
 from submission.datasets.image_cache import has_room
+from submission.datasets.locate import find
+from submission.datasets.origin import is_published, remember_as_known
 from submission.environment import Environment
 from submission.errors import Parser, UserError, run_command_line
 from submission.files import write_atomically
@@ -25,7 +29,8 @@ from submission.files import write_atomically
 EXAMPLES = """examples:
   python -m submission.datasets list
   python -m submission.datasets download mpi3d_toy
-  python -m submission.datasets download mpi3d_toy --challenge    the challenge's 460,800 images
+  python -m submission.datasets download mpi3d_toy --challenge    the challenge's colours and shapes
+  python -m submission.datasets check mpi3d_real
   python -m submission.datasets render --grid full
   python -m submission.datasets render --grid 4,4,2,3,3,20,20 --output grid.npz
   python -m submission.datasets contact-sheet --output sheet.png
@@ -45,6 +50,8 @@ def main() -> None:
         print(list_data_sets(data_root))
     elif arguments.command == "download":
         download(arguments.name, data_root, arguments.challenge)
+    elif arguments.command == "check":
+        check(arguments.name, arguments.output, data_root)
     elif arguments.command == "render":
         render(arguments.grid, arguments.output, data_root)
     else:
@@ -60,7 +67,7 @@ def list_data_sets(data_root: Path) -> str:
     Returns:
         A table, a data set a line.
     """
-    lines = [f"{'name':18}{'here':6}{'images':>10}  {'factor sizes':17}  in {data_root}"]
+    lines = [f"{'name':20}{'here':6}{'images':>10}  {'factor sizes':17}  in {data_root}"]
     for name in NAMES:
         missing = missing_files(name, data_root)
         state, note = "yes", ""
@@ -72,7 +79,7 @@ def list_data_sets(data_root: Path) -> str:
         except UserError as error:
             state, note, sizes = "bad", str(error), mpi3d.PUBLISHED_SIZES
         grid = "x".join(map(str, sizes))
-        lines.append(f"{name:18}{state:6}{math.prod(sizes):>10,}  {grid:17}  {note}".rstrip())
+        lines.append(f"{name:20}{state:6}{math.prod(sizes):>10,}  {grid:17}  {note}".rstrip())
     return "\n".join(lines)
 
 
@@ -81,25 +88,21 @@ def missing_files(name: str, data_root: Path) -> list[Path]:
     if name in rendered.GRID_OF_NAME:
         places = rendered.possible_paths(name, data_root)
         return [] if any(place.exists() for place in places) else places[:1]
-    if name == "shapes3d":
-        folder = data_root / shapes3d.FOLDER
-        places = [folder / shapes3d.HDF5_FILE, folder / shapes3d.NPZ_FILE]
-        return [] if any(place.exists() for place in places) else places[:1]
     if name == "cars3d":
-        needed = [data_root / cars3d.FOLDER]
+        return [] if cars3d.find_folder(data_root) else [data_root / cars3d.FOLDER]
+    if name == "shapes3d":
+        needed = [Path(shapes3d.FOLDER) / shapes3d.HDF5_FILE]
+        if find(data_root, Path(shapes3d.FOLDER) / shapes3d.NPZ_FILE):
+            needed = []
     elif name == "smallnorb":
-        needed = [
-            data_root / smallnorb.FOLDER / f"{chunk}-{kind}.mat"
-            for chunk in smallnorb.CHUNKS
-            for kind in ("dat", "cat", "info")
-        ]
+        needed = list(smallnorb.FILES)
     elif name.startswith("mpi3d"):
-        needed = [data_root / name / f"{name}.npz"]
+        needed = [mpi3d.file_of(name)]
     else:
-        needed = [data_root / dsprites.FILE]
+        needed = [dsprites.FILE]
         if name == "scream_dsprites":
-            needed.append(data_root / dsprites.SCREAM_FILE)
-    return [path for path in needed if not path.exists()]
+            needed.append(dsprites.SCREAM_FILE)
+    return [data_root / path for path in needed if find(data_root, path) is None]
 
 
 def render(grid: str, output: Path | None, data_root: Path) -> None:
@@ -130,6 +133,40 @@ def render(grid: str, output: Path | None, data_root: Path) -> None:
     print(f"{math.prod(sizes):,} images in {output}")
 
 
+def check(name: str, output: Path | None, data_root: Path) -> None:
+    """Writes a PNG that shows each factor of a data set varied alone, and says what it must show.
+
+    Whoever has seen it isn't warned of this MPI3D file again.
+
+    Args:
+        name: The data set.
+        output: The PNG file; None for `<name>.png` in the working folder.
+        data_root: The folder of the data sets.
+
+    Raises:
+        UserError: The data set is missing or damaged, or the PNG can't be written.
+    """
+    output = output or Path(f"{name}.png")
+    dataset = load_unchecked(name, data_root)
+    values = mpi3d.value_names(name, dataset.factor_sizes) if name in mpi3d.NAMES else ()
+    sheet = contact_sheet(dataset, values)
+    write_atomically(output, lambda file: sheet.save(file, format="png"))
+    sizes = "x".join(map(str, dataset.factor_sizes))
+    print(f"{name}: {len(dataset.images):,} images ({sizes}) in {dataset.path or 'memory'}")
+    if name in mpi3d.NAMES and dataset.path is not None:
+        known = is_published(name, dataset.path)
+        print(
+            f"{'a checksum' if known else 'none of the checksums'} known of the published file fits"
+        )
+        remember_as_known(dataset)
+    print(
+        f"{output}: look whether in every row the named factor changes, step by step, and nothing "
+        "else does, and whether each value is what is written below it. Noise, torn pictures, and "
+        "rows in which another thing changes or nothing does mean a scrambled file or other order: "
+        "don't train on it."
+    )
+
+
 def write_contact_sheet(output: Path, data_root: Path) -> None:
     """Writes a PNG that shows each factor of `mpi3d_mini` varied alone.
 
@@ -150,10 +187,10 @@ def _factor_sizes(name: str, data_root: Path, here: bool) -> tuple[int, ...]:
     if name in rendered.GRID_OF_NAME:
         return rendered.GRIDS[rendered.GRID_OF_NAME[name]]
     if name.startswith("mpi3d"):
-        if not here:
-            return mpi3d.PUBLISHED_SIZES
-        source = mpi3d.open_file(data_root / name / f"{name}.npz")
-        return mpi3d.SIZES_OF_COUNT[source.shape[0]]
+        found = find(data_root, mpi3d.file_of(name)) if here else None
+        if found is None or found.suffix.lower() == ".gz":
+            return mpi3d.published_sizes(name)
+        return mpi3d.SIZES_OF_COUNT[mpi3d.open_file(found, name).shape[0]]
     families = {"cars3d": cars3d, "smallnorb": smallnorb, "shapes3d": shapes3d}
     return families.get(name, dsprites).FACTOR_SIZES
 
@@ -190,9 +227,12 @@ def _parser() -> argparse.ArgumentParser:
     fetching.add_argument(
         "--challenge",
         action="store_true",
-        help="mpi3d_toy and mpi3d_realistic: the challenge's 460,800 images, not the 1,036,800 "
-        "published since",
+        help="mpi3d_toy and mpi3d_realistic: keep the 460,800 images of the challenge's colours "
+        "and shapes, of the 1,036,800 published since (its own files are gone)",
     )
+    checking = commands.add_parser("check", help="a picture of a data set, to see that it's whole")
+    checking.add_argument("name", metavar="NAME", help="a name that `list` shows")
+    checking.add_argument("--output", type=Path, metavar="PNG", help="where to (./NAME.png)")
     rendering = commands.add_parser("render", help="render mpi3d_mini on a grid")
     rendering.add_argument(
         "--grid", default="default", help="default, full, published, or 4,4,2,3,3,10,10"

@@ -8,7 +8,7 @@ from PIL import Image
 
 from submission.datasets.dataset import Dataset
 from submission.datasets.image_cache import ImageSource, damage_named, open_images
-from submission.datasets.locate import require
+from submission.datasets.locate import find, missing
 from submission.datasets.progress import progress
 from submission.errors import UserError
 
@@ -34,17 +34,36 @@ def load(name: str, data_root: Path) -> Dataset:
     Raises:
         UserError: Files are missing, damaged or not those of Cars3D.
     """
-    folder = require(data_root / FOLDER, name)
-    images, fingerprint = open_images(open_folder(folder))
+    folder = find_folder(data_root)
+    if folder is None:
+        raise missing(data_root / FOLDER, name)
+    source = open_folder(folder)
+    images, fingerprint = open_images(source)
     return Dataset(
         name=name,
         images=images,
         factor_names=FACTOR_NAMES,
         factor_sizes=FACTOR_SIZES,
         scored_factors=(0, 1, 2),
-        path=folder,
+        path=source.files[0],
         known_fingerprint=fingerprint,
     )
+
+
+def find_folder(data_root: Path) -> Path | None:
+    """Finds the folder of the `.mat` files: `cars`, `data/cars` as its archive has it, or the root.
+
+    Args:
+        data_root: The folder of the data sets.
+
+    Returns:
+        The folder; None when there is none.
+
+    Raises:
+        UserError: A folder can't be read.
+    """
+    found = find(data_root, Path(FOLDER)) or find(data_root, Path("data") / FOLDER)
+    return found or (data_root if any(data_root.glob("car_*.mat")) else None)
 
 
 def open_folder(folder: Path) -> ImageSource:
@@ -59,7 +78,8 @@ def open_folder(folder: Path) -> ImageSource:
     Raises:
         UserError: The number of files is wrong.
     """
-    files = tuple(sorted(folder.glob("*.mat")))
+    # A name that begins with a dot is no car: macOS adds "._car_001_mesh.mat" to what it copies.
+    files = tuple(sorted(path for path in folder.glob("*.mat") if path.name[0] != "."))
     elevations, azimuths, types = FACTOR_SIZES
     if len(files) != types:
         raise UserError(f"{folder} holds {len(files)} .mat files; there must be {types}")

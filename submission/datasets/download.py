@@ -2,7 +2,6 @@
 
 import errno
 import functools
-import gzip
 import hashlib
 import json
 import logging
@@ -12,7 +11,7 @@ import shutil
 import tarfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +20,10 @@ import urllib3
 
 from submission.datasets import cars3d, checked_name, dsprites, mpi3d, shapes3d, smallnorb
 from submission.datasets.image_cache import ImageSource, damage_named, exclusive, has_room
+from submission.datasets.locate import find, gunzip
 from submission.datasets.progress import progress
 from submission.errors import UserError
-from submission.files import write_atomically, write_json
+from submission.files import out_of_room, write_atomically, write_json
 
 PIECE_BYTES = 2**20
 ATTEMPTS_WITHOUT_PROGRESS = 5
@@ -45,13 +45,14 @@ class RemoteFile:
     """One published file.
 
     Attributes:
-        url: Where it is published.
+        url: Where it is published today.
         path: Where it belongs, relative to the data root: a file, or the folder it is unpacked in.
         check: Raises `UserError` unless the file has the structure it should have (for an archive:
             unless its unpacked content has); returns its images where it holds some.
         size: Its length in bytes, if published.
         checksum: The algorithm and the hexadecimal digest, if published.
         unpack: How it gets from the download to `path`, if not by being renamed.
+        older_urls: Where it was published before, the latest first.
     """
 
     url: str
@@ -60,6 +61,7 @@ class RemoteFile:
     size: int | None = None
     checksum: tuple[str, str] | None = None
     unpack: Callable[[Path, Path], None] | None = None
+    older_urls: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -89,14 +91,22 @@ def download(name: str, data_root: Path, of_challenge: bool = False) -> None:
     Args:
         name: The data set.
         data_root: The folder of the data sets.
-        of_challenge: For mpi3d_toy and mpi3d_realistic, fetch the challenge's files, of 460,800
-            images, instead of those published since, of 1,036,800.
+        of_challenge: For mpi3d_toy and mpi3d_realistic, keep of the 1,036,800 images published
+            since the 460,800 that show the challenge's colours and shapes.
 
     Raises:
         UserError: There is no such file, no network or no room, or the content is wrong.
     """
-    for remote in remote_files(name, of_challenge):
+    remotes = remote_files(name, of_challenge)
+    if of_challenge:
+        _refuse_published(find(data_root, mpi3d.file_of(name)))
+    for remote in remotes:
         fetch(remote, data_root)
+    if of_challenge:
+        log.info(
+            "cut from the published file by the colours and shapes that the authors named in 2019; "
+            "the challenge's own file, which is gone, can't be compared"
+        )
 
 
 def remote_files(name: str, of_challenge: bool = False) -> list[RemoteFile]:
@@ -106,9 +116,15 @@ def remote_files(name: str, of_challenge: bool = False) -> list[RemoteFile]:
             f"{name} is rendered, not downloaded: `python -m submission.datasets render`"
         )
     if of_challenge:
-        if name not in _MPI3D_OF_CHALLENGE:
+        if name not in _OF_CHALLENGE:
             raise UserError(f"the challenge has no file of its own for {name}: omit --challenge")
-        return [_MPI3D_OF_CHALLENGE[name]]
+        return [replace(_MPI3D[name], check=mpi3d.open_challenge_file, unpack=mpi3d.cut_challenge)]
+    if name == mpi3d.COMPLEX:
+        raise UserError(
+            f"{name} is on Google Drive only: get real3d_complicated_shapes_ordered.npz by hand "
+            "from https://drive.google.com/file/d/1Tp8eTdHxgUMtsZv5uAoYAbJR1BOa_OQm/view and put "
+            f"it at {mpi3d.file_of(name)} in the folder of the data sets"
+        )
     if name in _MPI3D:
         return [_MPI3D[name]]
     if name == "cars3d":
@@ -137,18 +153,39 @@ def fetch(remote: RemoteFile, data_root: Path) -> None:
     except OSError as error:
         raise UserError(f"{part.parent} can't be made: {error.strerror}") from error
     with exclusive(part.parent):
-        if _is_whole(remote, target):
-            log.info("%s is there already", target)
+        found = find(data_root, remote.path)
+        if found is not None and _is_whole(remote, found):
+            log.info("%s is there already", found)
             return
-        transfer(remote.url, part, remote.size)
-        _verify(remote, part)
+        _fetch_from_any(remote, part)
         if remote.unpack is None:
             os.replace(part, target)
         else:
-            remote.unpack(part, target)
-            remote.check(target)
+            _unpack(remote, part, target)
         _discard(part)
     log.info("%s is ready", target)
+
+
+def _fetch_from_any(remote: RemoteFile, part: Path) -> None:
+    """Fetches from the first address that has the right file; else tells what today's answered."""
+    try:
+        transfer(remote.url, part, remote.size)
+        _verify(remote, part)
+    except UserError as error:
+        if out_of_room(error):
+            raise
+        for url in remote.older_urls:
+            log.warning("%s; trying %s", error, url)
+            try:
+                transfer(url, part, remote.size)
+                _verify(replace(remote, url=url), part)
+            except UserError as also:
+                if out_of_room(also):
+                    raise
+                log.warning("%s", also)
+            else:
+                return
+        raise
 
 
 def transfer(url: str, part: Path, size: int | None = None) -> None:
@@ -163,13 +200,22 @@ def transfer(url: str, part: Path, size: int | None = None) -> None:
         UserError: The server has no such file, or one of another length; it can't be reached; or
             the disk has no room. What has arrived stays for the next attempt.
     """
+    try:
+        _transfer_patiently(url, part, size)
+    except KeyboardInterrupt as interrupt:
+        raise KeyboardInterrupt(
+            f"{part} keeps {_length(part):,} bytes: run the command again to go on"
+        ) from interrupt
+
+
+def _transfer_patiently(url: str, part: Path, size: int | None) -> None:
     furthest, failures = 0, 0
     while True:
         try:
             _transfer_once(url, part, size)
             return
         except (_Dropped, requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            reached = part.stat().st_size if part.exists() else 0
+            reached = _length(part)
             failures = 1 if reached > furthest else failures + 1
             furthest = max(furthest, reached)
             if failures >= ATTEMPTS_WITHOUT_PROGRESS:
@@ -187,7 +233,7 @@ def transfer(url: str, part: Path, size: int | None = None) -> None:
 
 
 def _transfer_once(url: str, part: Path, size: int | None) -> None:
-    known = _read_note(part)
+    known = _read_note(part, url)
     begin = part.stat().st_size if known else 0
     headers = dict(HEADERS)
     if known and begin:
@@ -221,7 +267,7 @@ def _transfer_once(url: str, part: Path, size: int | None) -> None:
         if total is not None and not has_room(part.parent, total - begin):
             raise UserError(
                 f"no room on the disk for {part}: {total - begin:,} bytes are still to come"
-            )
+            ) from OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         if begin == 0:
             # The note goes first: bytes without one are never taken for a part of anything.
             part.unlink(missing_ok=True)
@@ -261,13 +307,18 @@ def _validator(response: requests.Response) -> str | None:
     return response.headers.get("Last-Modified")
 
 
-def _read_note(part: Path) -> Transfer | None:
-    """Reads what a partial file is a part of; None when there is nothing that can be resumed."""
+def _length(part: Path) -> int:
+    return part.stat().st_size if part.exists() else 0
+
+
+def _read_note(part: Path, url: str) -> Transfer | None:
+    """Reads what a partial file is a part of; None when there is nothing of it to resume."""
     try:
         known = Transfer(**json.loads(_note(part).read_bytes()))
     except (OSError, ValueError, TypeError):
         return None
-    return known if known.validator is not None and part.exists() else None
+    resumable = known.url == url and known.validator is not None and part.exists()
+    return known if resumable else None
 
 
 def _note(part: Path) -> Path:
@@ -287,15 +338,40 @@ def _reason(error: BaseException) -> str:
     return str(reason or error) or type(error).__name__
 
 
-def _is_whole(remote: RemoteFile, target: Path) -> bool:
-    if not target.exists():
-        return False
+def _is_whole(remote: RemoteFile, found: Path) -> bool:
     try:
-        remote.check(target)
+        remote.check(found)
     except UserError as error:
         log.warning("%s; fetching it again", error)
         return False
     return True
+
+
+def _refuse_published(path: Path | None) -> None:
+    """Refuses to put the challenge's images in the place of a whole file with more of them."""
+    if path is None:
+        return
+    try:
+        mpi3d.open_file(path)
+    except UserError:  # damaged: it will be fetched again
+        return
+    mpi3d.open_challenge_file(path)
+
+
+def _unpack(remote: RemoteFile, part: Path, target: Path) -> None:
+    """Unpacks a download; what can't be unpacked is removed, so that the next attempt starts anew.
+
+    Raises:
+        UserError: It is damaged, or there is no room for its content; then the download stays.
+    """
+    try:
+        if remote.unpack is not None:
+            remote.unpack(part, target)
+        remote.check(target)
+    except UserError as error:
+        if not out_of_room(error):
+            _discard(part)
+        raise
 
 
 def _verify(remote: RemoteFile, part: Path) -> None:
@@ -335,17 +411,12 @@ def _verify_checksum(remote: RemoteFile, part: Path) -> None:
         )
 
 
-def _gunzip(part: Path, target: Path) -> None:
-    with damage_named(part), gzip.open(part) as packed:
-        write_atomically(target, lambda file: shutil.copyfileobj(packed, file, PIECE_BYTES))
-
-
 def _unpack_cars(part: Path, folder: Path) -> None:
     """Takes the .mat files of the cars out of the archive, which holds other data sets too."""
     with damage_named(part), tarfile.open(part) as archive:
         for member in archive:
             # Only the last part of a member's name is used: it can't lead out of the folder.
-            if member.isfile() and re.search(r"(^|/)cars/[^/]+\.mat$", member.name):
+            if member.isfile() and re.search(r"(^|/)cars/[^./][^/]*\.mat$", member.name):
                 content = archive.extractfile(member)
                 if content is not None:
                     write_atomically(
@@ -354,33 +425,31 @@ def _unpack_cars(part: Path, folder: Path) -> None:
                     )
 
 
-def _mpi3d_file(name: str, url: str, checksum: tuple[str, str] | None = None) -> RemoteFile:
-    return RemoteFile(url, Path(name) / f"{name}.npz", mpi3d.open_file, checksum=checksum)
+def _mpi3d_file(name: str, *older_urls: str) -> RemoteFile:
+    return RemoteFile(
+        f"https://huggingface.co/datasets/waleedgondal/mpi3d/resolve/main/{name}.npz",
+        mpi3d.file_of(name),
+        mpi3d.open_file,
+        older_urls=(
+            *older_urls,
+            f"{_GOOGLE}/disentanglement_dataset/Final_Dataset/{name}.npz",
+        ),
+    )
 
 
-# Where the files are: the README of rr-learning/disentanglement_dataset for MPI3D; an older version
-# of it, and disentanglement_lib's dlib_download_data, for the challenge's MPI3D; the latter for
-# dSprites, the scream, Cars3D and smallNORB; deepmind/3d-shapes for 3D Shapes. The md5 sums are
-# those that nmichlo/disent (MPI3D, Cars3D) and vaetc (dSprites) check; the sizes and sha256 sums
-# are those of tensorflow/datasets (url_checksums).
+# Where the files are: the README of rr-learning/disentanglement_dataset for MPI3D, today's and
+# older ones (but the real.npz of 2024, which is scrambled); disentanglement_lib's
+# dlib_download_data for dSprites, the scream, Cars3D and smallNORB; deepmind/3d-shapes for 3D
+# Shapes. The md5 sums are those that nmichlo/disent (Cars3D) and vaetc (dSprites) check; the sizes
+# and sha256 sums are those of tensorflow/datasets (url_checksums). MPI3D's are in origin.py: files
+# that were compressed anew since may be right and have others.
 _GOOGLE = "https://storage.googleapis.com"
+_OF_2024 = f"{_GOOGLE}/mpi3d_disentanglement_dataset/data"
+_OF_CHALLENGE = ("mpi3d_toy", "mpi3d_realistic")
 _MPI3D = {
-    name: _mpi3d_file(
-        name, f"{_GOOGLE}/disentanglement_dataset/Final_Dataset/{name}.npz", ("md5", md5)
-    )
-    for name, md5 in {
-        "mpi3d_toy": "55889cb7c7dfc655d6e0277beee88868",
-        "mpi3d_realistic": "59a6225b88b635365f70c91b3e52f70f",
-        "mpi3d_real": "0f33f609918fb5c97996692f91129802",
-    }.items()
-}
-_MPI3D_OF_CHALLENGE = {
-    f"mpi3d_{kind}": _mpi3d_file(
-        f"mpi3d_{kind}",
-        f"{_GOOGLE}/disentanglement_dataset/data_npz/"
-        f"sim_{kind}_64x_ordered_without_heldout_factors.npz",
-    )
-    for kind in ("toy", "realistic")
+    "mpi3d_toy": _mpi3d_file("mpi3d_toy", f"{_OF_2024}/mpi3d_toy.npz"),
+    "mpi3d_realistic": _mpi3d_file("mpi3d_realistic", f"{_OF_2024}/mpi3d_realistic.npz"),
+    "mpi3d_real": _mpi3d_file("mpi3d_real"),
 }
 _DSPRITES = RemoteFile(
     f"https://github.com/deepmind/dsprites-dataset/raw/master/{dsprites.FILE.name}",
@@ -407,7 +476,7 @@ _SMALLNORB = [
         smallnorb.read_matrix,
         size,
         ("sha256", sha256),
-        _gunzip,
+        gunzip,
     )
     for chunk, kind, size, sha256 in (
         (

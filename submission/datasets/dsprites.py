@@ -42,14 +42,14 @@ def load(name: str, data_root: Path) -> Dataset:
     Raises:
         UserError: A file is missing, damaged or not dSprites.
     """
-    path = require(data_root / FILE, name)
+    path = require(data_root, FILE, name)
     paint = None
     if name == "color_dsprites":
         paint = paint_color
     elif name == "noisy_dsprites":
         paint = paint_noise
     elif name == "scream_dsprites":
-        scream = read_scream(require(data_root / SCREAM_FILE, name))
+        scream = read_scream(require(data_root, SCREAM_FILE, name))
         paint = functools.partial(paint_scream, scream=scream)
     images, fingerprint = open_images(open_file(path))
     return Dataset(

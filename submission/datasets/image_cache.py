@@ -16,7 +16,7 @@ import os
 import shutil
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, BinaryIO
@@ -171,6 +171,32 @@ def npz_chunks(array: NpzArray, image_shape: tuple[int, ...]) -> Iterator[np.nda
         file.read(1)
 
 
+def write_npz(path: Path, key: str, shape: tuple[int, ...], pieces: Iterable[np.ndarray]) -> None:
+    """Writes one uncompressed uint8 array as a `.npz` file, a piece at a time, whole or not at all.
+
+    Args:
+        path: The file.
+        key: The array's name.
+        shape: The array's shape.
+        pieces: Its rows in their order, uint8 [n, *shape[1:]].
+
+    Raises:
+        UserError: The file can't be written, the disk is full, or what `pieces` raises.
+    """
+
+    def write(file: BinaryIO) -> None:
+        with (
+            zipfile.ZipFile(file, "w") as archive,
+            archive.open(f"{key}.npy", "w", force_zip64=True) as member,
+        ):
+            header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(member, header)
+            for piece in pieces:
+                member.write(np.ascontiguousarray(piece).data)
+
+    write_atomically(path, write)
+
+
 def npz_source(
     array: NpzArray, image_shape: tuple[int, int, int], largest: int = 255
 ) -> ImageSource:
@@ -192,6 +218,47 @@ def user_cache_folder() -> Path | None:
         return Path(named or Path.home() / ".cache") / "disentanglement-challenge"
     except RuntimeError:  # no home folder, as for some container users
         return None
+
+
+def read_notes(path: Path) -> Iterator[dict[str, Any]]:
+    """Reads what `write_note` wrote for a path: beside the data, then in the user's cache.
+
+    Args:
+        path: As for `write_note`.
+
+    Yields:
+        The content of each that is there and has a fingerprint.
+    """
+    for place in _note_places(path):
+        try:
+            note = json.loads(place.read_bytes())
+        except (OSError, ValueError):
+            continue
+        if isinstance(note, dict) and isinstance(note.get("fingerprint"), str):
+            yield note
+
+
+def write_note(path: Path, note: dict[str, Any]) -> None:
+    """Writes a small JSON note beside the data, or in the user's cache when that can't be written.
+
+    Args:
+        path: Where it belongs.
+        note: What is remembered; its `fingerprint` says of which images.
+    """
+    for place in _note_places(path):
+        # A full disk or a read-only folder costs the next start a check, not this one its run.
+        with contextlib.suppress(UserError, OSError):
+            write_json(place, note)
+            return
+
+
+def _note_places(path: Path) -> list[Path]:
+    fallback = user_cache_folder()
+    if fallback is None:
+        return [path]
+    # Known by the path without its ending, as when only one kind of note was kept.
+    place = hashlib.sha256(str(path.with_suffix("").absolute()).encode()).hexdigest()[:32]
+    return [path, fallback / "checked" / f"{place}.json"]
 
 
 @contextlib.contextmanager
@@ -233,10 +300,25 @@ def damage_named(path: Path) -> Iterator[None]:
         KeyError,
     ) as error:
         # Only the first line: h5py's and numpy's messages have several.
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = _what_it_is_instead(path)
+        reason = reason or (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(
             f"{path} is damaged or cut short ({reason}); delete it and get it again"
         ) from error
+
+
+def _what_it_is_instead(path: Path) -> str | None:
+    """Names what often stands in a file's place; None for anything else."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(256).lstrip().lower()
+    except OSError:
+        return None
+    if start.startswith(b"version https://git-lfs"):
+        return "it is a Git LFS pointer to the file: `git lfs pull` gets the file itself"
+    if start.startswith((b"<!doctype html", b"<html")):
+        return "it is a web page, not the file that the page is about"
+    return None
 
 
 def has_room(folder: Path, wanted: int) -> bool:
@@ -330,9 +412,10 @@ def _open_stamped(source: ImageSource) -> tuple[np.ndarray, str] | None:
     """Opens what an earlier run has checked; None when there is nothing of this very source."""
     try:
         sources = [_file_stamp(path) for path in source.files]
-        for path in _stamp_paths(source):
-            stamp = _read_stamp(path)
-            if stamp is None or stamp.get("sources") != [list(entry) for entry in sources]:
+        for stamp in read_notes(_stamp(source)):
+            if stamp.get("version") != STAMP_VERSION:
+                continue
+            if stamp.get("sources") != [list(entry) for entry in sources]:
                 continue
             holder = source.mappable[0] if source.mappable else _cache_file(source)
             if stamp.get("images") != list(_file_stamp(holder)):
@@ -345,16 +428,6 @@ def _open_stamped(source: ImageSource) -> tuple[np.ndarray, str] | None:
     return None
 
 
-def _read_stamp(path: Path) -> dict[str, Any] | None:
-    try:
-        stamp = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return None
-    if not isinstance(stamp, dict) or stamp.get("version") != STAMP_VERSION:
-        return None
-    return stamp if isinstance(stamp.get("fingerprint"), str) else None
-
-
 def _write_stamp(
     source: ImageSource, sources: list[FileStamp], holder: Path, fingerprint: str
 ) -> None:
@@ -364,21 +437,11 @@ def _write_stamp(
         "images": _file_stamp(holder),
         "fingerprint": fingerprint,
     }
-    for path in _stamp_paths(source):
-        # A full disk or a read-only folder costs the next start a check, not this one its run.
-        with contextlib.suppress(UserError, OSError):
-            write_json(path, stamp)
-            return
+    write_note(_stamp(source), stamp)
 
 
-def _stamp_paths(source: ImageSource) -> list[Path]:
-    """Beside the data, or in the user's own cache when that can't be written."""
-    paths = [source.cache.with_name(f"{source.cache.name}.json")]
-    fallback = user_cache_folder()
-    if fallback is not None:
-        place = hashlib.sha256(str(source.cache.absolute()).encode()).hexdigest()[:32]
-        paths.append(fallback / "checked" / f"{place}.json")
-    return paths
+def _stamp(source: ImageSource) -> Path:
+    return source.cache.with_name(f"{source.cache.name}.json")
 
 
 def _cache_file(source: ImageSource) -> Path:

@@ -1,9 +1,22 @@
 """MPI3D: a robot arm that holds an object (Gondal et al., 2019, arXiv:1906.03292)."""
 
+import errno
+import math
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 from submission.datasets.dataset import Dataset
-from submission.datasets.image_cache import ImageSource, npz_source, open_images, open_npz_array
+from submission.datasets.image_cache import (
+    ImageSource,
+    has_room,
+    npz_source,
+    open_images,
+    open_npz_array,
+    write_npz,
+)
 from submission.datasets.locate import require
 from submission.errors import UserError
 
@@ -20,10 +33,26 @@ IMAGE_SHAPE = (64, 64, 3)
 CHALLENGE_SIZES = (4, 4, 2, 3, 3, 40, 40)
 PUBLISHED_SIZES = (6, 6, 2, 3, 3, 40, 40)
 SIZES_OF_COUNT = {460_800: CHALLENGE_SIZES, 1_036_800: PUBLISHED_SIZES}
+NAMES = ("mpi3d_toy", "mpi3d_realistic", "mpi3d_real", "mpi3d_real_complex")
+COMPLEX = "mpi3d_real_complex"
+
+# The values of the first two factors: the README of rr-learning/disentanglement_dataset for those
+# published, its version of 2019 (006e7f7) for the challenge's, whose file left the others out.
+PUBLISHED_COLORS = ("white", "green", "red", "blue", "brown", "olive")
+PUBLISHED_SHAPES = ("cone", "cube", "cylinder", "hexagonal", "pyramid", "sphere")
+CHALLENGE_COLORS = ("green", "red", "blue", "brown")
+CHALLENGE_SHAPES = ("cone", "cube", "hexagonal", "sphere")
+COMPLEX_COLORS = ("yellow", "green", "olive", "red")
+COMPLEX_SHAPES = ("coffee cup", "tennis ball", "croissant", "beer cup")
+OTHER_VALUES = (
+    ("small", "large"),
+    ("top", "center", "bottom"),
+    ("purple", "sea green", "salmon"),
+)
 
 
 def load(name: str, data_root: Path) -> Dataset:
-    """Opens mpi3d_toy, mpi3d_realistic or mpi3d_real.
+    """Opens mpi3d_toy, mpi3d_realistic, mpi3d_real or mpi3d_real_complex.
 
     disentanglement_lib takes 460,800 images for granted in the first two and then labels the files
     published today, of 1,036,800, wrongly without a word. Here the number of images decides.
@@ -38,9 +67,8 @@ def load(name: str, data_root: Path) -> Dataset:
     Raises:
         UserError: The file is missing, damaged or no MPI3D file.
     """
-    path = require(data_root / name / f"{name}.npz", name)
-    source = open_file(path)
-    images, fingerprint = open_images(source)
+    path = require(data_root, file_of(name), name)
+    images, fingerprint = open_images(open_file(path, name))
     return Dataset(
         name=name,
         images=images,
@@ -52,11 +80,40 @@ def load(name: str, data_root: Path) -> Dataset:
     )
 
 
-def open_file(path: Path) -> ImageSource:
+def file_of(name: str) -> Path:
+    """Where the file of a data set belongs, relative to the data root."""
+    return Path(name) / f"{name}.npz"
+
+
+def published_sizes(name: str) -> tuple[int, ...]:
+    """The factor sizes of the file that is published today."""
+    return CHALLENGE_SIZES if name == COMPLEX else PUBLISHED_SIZES
+
+
+def value_names(name: str, factor_sizes: tuple[int, ...]) -> tuple[tuple[str, ...], ...]:
+    """Names the values of the five factors that aren't angles.
+
+    Args:
+        name: The data set.
+        factor_sizes: Its number of values of every factor.
+
+    Returns:
+        A name for every value of object colour and shape, size, camera and background.
+    """
+    if name == COMPLEX:
+        return (COMPLEX_COLORS, COMPLEX_SHAPES, *OTHER_VALUES)
+    if factor_sizes == CHALLENGE_SIZES:
+        return (CHALLENGE_COLORS, CHALLENGE_SHAPES, *OTHER_VALUES)
+    return (PUBLISHED_COLORS, PUBLISHED_SHAPES, *OTHER_VALUES)
+
+
+def open_file(path: Path, name: str | None = None) -> ImageSource:
     """Checks that a file has the structure of an MPI3D file.
 
     Args:
-        path: The `.npz` file, under whatever name.
+        path: The `.npz` file, under whatever name. Its images may stand in one row, or in the grid
+            that the authors' README reshapes them to.
+        name: The data set; None for any.
 
     Returns:
         Its images.
@@ -65,12 +122,66 @@ def open_file(path: Path) -> ImageSource:
         UserError: It is damaged, or has another key, type, image shape or number of images.
     """
     array = open_npz_array(path, "images")
-    if array.shape[1:] != IMAGE_SHAPE:
+    before, image_shape = array.shape[:-3], array.shape[-3:]
+    if image_shape != IMAGE_SHAPE:
         raise UserError(
             f"{path}: 'images' has the shape {list(array.shape)}; "
             f"it must be [count, {', '.join(map(str, IMAGE_SHAPE))}]"
         )
-    if array.shape[0] not in SIZES_OF_COUNT:
-        grids = " or ".join(f"{n:,} ({list(sizes)})" for n, sizes in SIZES_OF_COUNT.items())
-        raise UserError(f"{path} holds {array.shape[0]:,} images; an MPI3D grid has {grids}")
+    grids = SIZES_OF_COUNT
+    if name == COMPLEX:
+        grids = {math.prod(CHALLENGE_SIZES): CHALLENGE_SIZES}
+    count = math.prod(before)
+    if count not in grids or before not in ((count,), grids[count]):
+        known = " or ".join(f"{n:,} ({list(sizes)})" for n, sizes in grids.items())
+        standing = "" if len(before) == 1 else f" in a grid {list(before)}"
+        raise UserError(f"{path} holds {count:,} images{standing}; an MPI3D grid has {known}")
     return npz_source(array, IMAGE_SHAPE)
+
+
+def open_challenge_file(path: Path) -> ImageSource:
+    """As `open_file`, for a file of the challenge's grid.
+
+    Raises:
+        UserError: Also when it holds the published grid.
+    """
+    source = open_file(path)
+    if SIZES_OF_COUNT[source.shape[0]] != CHALLENGE_SIZES:
+        raise UserError(
+            f"{path} holds the {source.shape[0]:,} images published since the challenge: move it "
+            "away, or name another folder with --data-root"
+        )
+    return source
+
+
+def cut_challenge(published: Path, target: Path) -> None:
+    """Writes the images of a published file that show the challenge's colours and shapes.
+
+    Args:
+        published: The `.npz` file with the published grid.
+        target: The `.npz` file to write, with the challenge's grid.
+
+    Raises:
+        UserError: The published file is damaged or has another grid, or there is no room.
+    """
+    source = open_file(published)
+    if SIZES_OF_COUNT[source.shape[0]] != PUBLISHED_SIZES:
+        raise UserError(f"{published} doesn't hold the published grid {list(PUBLISHED_SIZES)}")
+    count = math.prod(CHALLENGE_SIZES)
+    wanted = count * math.prod(IMAGE_SHAPE)
+    if not has_room(target.parent, wanted):
+        raise UserError(
+            f"no room on the disk for {target}: it takes {wanted:,} bytes"
+        ) from OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    kept = np.outer(
+        np.isin(PUBLISHED_COLORS, CHALLENGE_COLORS), np.isin(PUBLISHED_SHAPES, CHALLENGE_SHAPES)
+    ).ravel()
+    rows = kept.repeat(math.prod(PUBLISHED_SIZES[2:]))
+
+    def pieces() -> Iterator[np.ndarray]:
+        start = 0
+        for chunk in source.chunks():
+            yield chunk[rows[start : start + len(chunk)]]
+            start += len(chunk)
+
+    write_npz(target, "images", (count, *IMAGE_SHAPE), pieces())

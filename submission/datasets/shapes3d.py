@@ -14,7 +14,7 @@ from submission.datasets.image_cache import (
     open_images,
     open_npz_array,
 )
-from submission.datasets.locate import require
+from submission.datasets.locate import find, require
 from submission.errors import UserError
 
 FOLDER = "3dshapes"
@@ -48,9 +48,8 @@ def load(name: str, data_root: Path) -> Dataset:
     Raises:
         UserError: The file is missing, damaged or not 3D Shapes.
     """
-    folder = data_root / FOLDER
-    archive = folder / NPZ_FILE
-    path = archive if archive.exists() else require(folder / HDF5_FILE, name)
+    has_archive = find(data_root, Path(FOLDER) / NPZ_FILE) is not None
+    path = require(data_root, Path(FOLDER) / (NPZ_FILE if has_archive else HDF5_FILE), name)
     images, fingerprint = open_images(open_file(path))
     return Dataset(
         name=name,

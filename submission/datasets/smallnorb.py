@@ -15,6 +15,9 @@ from submission.errors import UserError
 
 FOLDER = "small_norb"
 CHUNKS = ("smallnorb-5x46789x9x18x6x2x96x96-training", "smallnorb-5x01235x9x18x6x2x96x96-testing")
+FILES = tuple(
+    Path(FOLDER) / f"{chunk}-{kind}.mat" for chunk in CHUNKS for kind in ("dat", "cat", "info")
+)
 FACTOR_NAMES = ("category", "instance", "elevation", "azimuth", "lighting")
 FACTOR_SIZES = (5, 10, 9, 18, 6)
 SCORED_FACTORS = (0, 2, 3, 4)
@@ -25,6 +28,8 @@ MATRIX_TYPES: dict[int, np.dtype[Any]] = {
     0x1E3D4C55: np.dtype("u1"),
     0x1E3D4C54: np.dtype("<i4"),
 }
+
+Files = dict[str, Path]  # the six files, by their published name without its ending
 
 
 def load(name: str, data_root: Path) -> Dataset:
@@ -46,45 +51,43 @@ def load(name: str, data_root: Path) -> Dataset:
     Raises:
         UserError: Files are missing, damaged or not those of smallNORB.
     """
-    folder = require(data_root / FOLDER, name)
-    images, fingerprint = open_images(open_folder(folder))
+    files = {path.stem: require(data_root, path, name) for path in FILES}
+    images, fingerprint = open_images(open_files(files))
     return Dataset(
         name=name,
         images=images,
         factor_names=FACTOR_NAMES,
         factor_sizes=FACTOR_SIZES,
         scored_factors=SCORED_FACTORS,
-        image_of_state=_image_of_state(folder),
-        path=folder,
+        image_of_state=_image_of_state(files),
+        path=files[f"{CHUNKS[0]}-dat"],
         known_fingerprint=fingerprint,
     )
 
 
-def open_folder(folder: Path) -> ImageSource:
-    """Checks that a folder holds the six files, with as many images as the grid has states.
+def open_files(files: Files) -> ImageSource:
+    """Checks that the six files hold as many images as the grid has states.
 
     Args:
-        folder: The folder of the `.mat` files (the data set's own format, not Matlab's).
+        files: The `.mat` files (the data set's own format, not Matlab's).
 
     Returns:
         Their images, in the files' order.
 
     Raises:
-        UserError: A file is missing, damaged, or has the wrong number of images.
+        UserError: A file is damaged, or has the wrong number of images.
     """
-    files = [folder / f"{chunk}-{kind}.mat" for chunk in CHUNKS for kind in ("dat", "cat", "info")]
-    for path in files:
-        require(path, "smallnorb")
-    count = sum(len(_pixels(folder, chunk)) for chunk in CHUNKS)
+    folder = files[f"{CHUNKS[0]}-dat"].parent
+    count = sum(len(_pixels(files, chunk)) for chunk in CHUNKS)
     if count != math.prod(FACTOR_SIZES):
         raise UserError(
             f"{folder} holds {count:,} images; there must be {math.prod(FACTOR_SIZES):,}"
         )
     return ImageSource(
-        files=tuple(files),
+        files=tuple(files.values()),
         cache=folder / "smallnorb.cache",
         shape=(count, SIDE, SIDE, 1),
-        chunks=lambda: _decode(folder),
+        chunks=lambda: _decode(files),
     )
 
 
@@ -115,18 +118,18 @@ def read_matrix(path: Path) -> np.ndarray:
         return np.memmap(path, dtype, mode="r", offset=offset, shape=shape)
 
 
-def _pixels(folder: Path, chunk: str) -> np.ndarray:
+def _pixels(files: Files, chunk: str) -> np.ndarray:
     """Maps uint8 [count, camera, height, width]."""
-    path = folder / f"{chunk}-dat.mat"
+    path = files[f"{chunk}-dat"]
     pixels = read_matrix(path)
     if pixels.ndim != 4 or pixels.dtype != np.uint8:
         raise UserError(f"{path} holds {pixels.dtype} {list(pixels.shape)}, no pairs of pictures")
     return pixels
 
 
-def _decode(folder: Path) -> Iterator[np.ndarray]:
+def _decode(files: Files) -> Iterator[np.ndarray]:
     for chunk in CHUNKS:
-        pixels = _pixels(folder, chunk)
+        pixels = _pixels(files, chunk)
         for start in range(0, len(pixels), IMAGES_PER_PIECE):
             yield np.stack([_resize(pair[0]) for pair in pixels[start : start + IMAGES_PER_PIECE]])
 
@@ -138,15 +141,16 @@ def _resize(pixels: np.ndarray) -> np.ndarray:
     return np.clip(np.array(resized), 0, 255).astype(np.uint8)[..., np.newaxis]
 
 
-def _image_of_state(folder: Path) -> np.ndarray:
+def _image_of_state(files: Files) -> np.ndarray:
     """Reads which row of the images shows which state: int64 [prod(FACTOR_SIZES)]."""
     columns = []
     for chunk in CHUNKS:
-        category = read_matrix(folder / f"{chunk}-cat.mat")
-        others = read_matrix(folder / f"{chunk}-info.mat")
+        category = read_matrix(files[f"{chunk}-cat"])
+        others = read_matrix(files[f"{chunk}-info"])
         if len(category) != len(others) or others.shape[1:] != (len(FACTOR_SIZES) - 1,):
-            raise UserError(f"{folder / chunk}-info.mat doesn't fit {chunk}-cat.mat")
+            raise UserError(f"{files[f'{chunk}-info']} doesn't fit {chunk}-cat.mat")
         columns.append(np.column_stack((category, others)))
+    folder = files[f"{CHUNKS[0]}-cat"].parent
     factors = np.concatenate(columns)
     factors[:, FACTOR_NAMES.index("azimuth")] //= 2  # stored as 0, 2, 4, …, 34
     states = np.full(math.prod(FACTOR_SIZES), -1, dtype=np.int64)

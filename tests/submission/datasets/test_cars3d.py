@@ -76,3 +76,17 @@ def test_a_damaged_car_is_named(root: Path) -> None:
     scipy.io.savemat(path, {"im": np.zeros((60, 60, 3, 24, 4), np.uint8)})
     with pytest.raises(UserError, match="64x64"):
         load("cars3d", root)
+
+
+def test_what_macos_leaves_beside_a_car_is_no_car(root: Path) -> None:
+    (root / "cars" / "._car_001_mesh.mat").write_bytes(b"\0\5\x16\7 AppleDouble")
+    assert len(load("cars3d", root).images) == 4 * 24 * 3
+
+
+@pytest.mark.parametrize("place", ["Cars", "data/cars", "."])
+def test_a_folder_one_step_off_is_found(root: Path, place: str) -> None:
+    (root / place).mkdir(parents=True, exist_ok=True)
+    for path in list((root / "cars").iterdir()):
+        path.rename(root / place / path.name)
+    (root / "cars").rmdir()
+    assert len(load("cars3d", root).images) == 4 * 24 * 3

@@ -1,17 +1,22 @@
+import contextlib
 import gzip
 import hashlib
 import http.server
 import io
 import json
+import signal
+import subprocess
+import sys
 import tarfile
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from submission.datasets import NAMES, cars3d, download, mpi3d, smallnorb
+from submission.datasets import NAMES, cars3d, download, image_cache, locate, mpi3d, smallnorb
 from submission.datasets.download import RemoteFile, fetch, remote_files, transfer
 from submission.errors import UserError
 
@@ -29,6 +34,7 @@ class Server(http.server.ThreadingHTTPServer):
     # How many bytes to send before hanging up, a request an entry; None and further requests: all.
     hang_up_after: list[int | None]
     statuses: list[int]  # to answer with instead, a request an entry
+    redirects = False  # /resolve/… leads to a signed address of /files/…, another one every time
     replacement: bytes | None = None  # what the file is after the first request
     content_encoding: str | None = None
 
@@ -42,6 +48,10 @@ class Server(http.server.ThreadingHTTPServer):
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_port}/files/set.npz"
 
+    @property
+    def resolve_url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/resolve/set.npz"
+
 
 class Handler(http.server.BaseHTTPRequestHandler):
     """Answers GET with all of the file or with the range that is asked for."""
@@ -51,6 +61,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         server = self.server
         server.requests.append(dict(self.headers))
+        if server.redirects and self.path.startswith("/resolve/"):
+            self.send_response(302)
+            self.send_header("Location", f"/files/set.npz?signature={len(server.requests)}")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         if server.statuses:
             self.send_error(server.statuses.pop(0))
             return
@@ -90,14 +106,27 @@ class Handler(http.server.BaseHTTPRequestHandler):
         """Keeps the tests' output clean."""
 
 
-@pytest.fixture
-def server() -> Iterator[Server]:
+@contextlib.contextmanager
+def serving() -> Iterator[Server]:
     with Server() as running:
         thread = threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         yield running
         running.shutdown()
         thread.join()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with serving() as running:
+        yield running
+
+
+@pytest.fixture
+def older() -> Iterator[Server]:
+    """Where the file was before."""
+    with serving() as running:
+        yield running
 
 
 @pytest.fixture(autouse=True)
@@ -400,7 +429,7 @@ def test_a_gzipped_matrix_is_unpacked(server: Server, tmp_path: Path) -> None:
         smallnorb.read_matrix,
         len(server.content),
         ("sha256", hashlib.sha256(server.content).hexdigest()),
-        download._gunzip,
+        locate.gunzip,
     )
     fetch(remote, tmp_path)
     assert (tmp_path / remote.path).read_bytes() == matrix
@@ -415,6 +444,7 @@ def test_only_the_cars_are_taken_out_of_their_archive(
     with tarfile.open(fileobj=file, mode="w:gz") as packed:
         for name in (
             "data/cars/car_001_mesh.mat",
+            "data/cars/._car_001_mesh.mat",
             "data/cars/../../../cars/car_002_mesh.mat",
             "data/cars/list.txt",
             "data/sprites/sprites_1.mat",
@@ -437,6 +467,10 @@ def test_every_downloadable_data_set_says_where_its_files_are() -> None:
             with pytest.raises(UserError, match="rendered, not downloaded"):
                 remote_files(name)
             continue
+        if name == "mpi3d_real_complex":
+            with pytest.raises(UserError, match=r"drive\.google\.com.*mpi3d_real_complex\.npz"):
+                remote_files(name)
+            continue
         for remote in remote_files(name):
             assert remote.url.startswith("http")
             assert not remote.path.is_absolute()
@@ -446,10 +480,140 @@ def test_every_downloadable_data_set_says_where_its_files_are() -> None:
         remote_files("cars3")
 
 
-def test_the_challenges_files_take_the_place_of_the_published_ones() -> None:
-    (challenge,) = remote_files("mpi3d_toy", of_challenge=True)
-    (published,) = remote_files("mpi3d_toy")
-    assert challenge.path == published.path
-    assert challenge.url != published.url
+def test_a_redirect_is_followed_and_resumed_though_its_address_changes(
+    server: Server, part: Path
+) -> None:
+    server.redirects = True
+    server.hang_up_after = [150_000]
+    transfer(server.resolve_url, part)
+    assert part.read_bytes() == CONTENT
+    assert server.sent == [150_000, 150_000]
+    assert len(server.requests) == 4
+
+
+def test_todays_address_comes_first(server: Server, remote: RemoteFile, tmp_path: Path) -> None:
+    with Server() as gone:
+        fetch(replace(remote, older_urls=(gone.url,)), tmp_path)
+        assert gone.requests == []
+
+
+@pytest.mark.parametrize("answer", [403, 404, b"<html>moved</html>"])
+def test_an_older_address_is_a_fall_back(
+    server: Server,
+    remote: RemoteFile,
+    tmp_path: Path,
+    answer: int | bytes,
+    older: Server,
+) -> None:
+    older.content = server.content
+    if isinstance(answer, int):
+        server.statuses = [answer]
+    else:
+        server.content = answer
+    fetch(replace(remote, older_urls=(older.url,)), tmp_path)
+    assert (tmp_path / remote.path).read_bytes() == older.content
+    assert names(tmp_path / "mpi3d_toy") == ["mpi3d_toy.npz"]
+
+
+def test_without_any_address_left_todays_answer_is_told(
+    server: Server, remote: RemoteFile, tmp_path: Path, older: Server
+) -> None:
+    server.statuses, older.statuses = [404], [403]
+    with pytest.raises(UserError, match=f"{server.url} is not there.* 404"):
+        fetch(replace(remote, older_urls=(older.url,)), tmp_path)
+
+
+def test_a_part_from_one_address_is_no_part_of_another(
+    server: Server, part: Path, older: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download, "ATTEMPTS_WITHOUT_PROGRESS", 1)
+    server.hang_up_after = [100_000]
+    with pytest.raises(UserError):
+        transfer(server.url, part)
+    older.content = CONTENT[::-1]
+    transfer(older.url, part)
+    assert part.read_bytes() == CONTENT[::-1]
+    assert "Range" not in older.requests[0]
+
+
+def test_ctrl_c_leaves_a_part_that_the_next_run_goes_on_with(server: Server, part: Path) -> None:
+    server.hang_up_after = [150_000]
+    code = (
+        "import sys; from pathlib import Path; from submission.datasets.download import transfer;"
+        "from submission.datasets import download; download.FIRST_WAIT_SECONDS = 60;"
+        "from submission.errors import run_command_line;"
+        "run_command_line(lambda: transfer(sys.argv[1], Path(sys.argv[2])))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, server.url, str(part)], stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    while "trying again" not in process.stderr.readline():
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    said = process.stderr.read()
+    assert process.wait() != 0
+    assert f"{part} keeps 150,000 bytes: run the command again to go on" in said
+    transfer(server.url, part)
+    assert part.read_bytes() == CONTENT
+    assert server.sent == [150_000, 150_000]
+
+
+def test_a_file_that_lies_one_step_off_is_not_fetched(
+    server: Server, remote: RemoteFile, tmp_path: Path
+) -> None:
+    (tmp_path / "mpi3d_toy.npz").write_bytes(server.content)
+    fetch(remote, tmp_path)
+    assert server.requests == []
+
+
+def test_the_scrambled_file_is_no_fall_back() -> None:
+    (remote,) = remote_files("mpi3d_real")
+    assert not any(url.endswith("/real.npz") for url in (remote.url, *remote.older_urls))
+
+
+@pytest.fixture
+def small_grids(monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
+    """A published and a challenge's grid with two images of each colour and shape."""
+    monkeypatch.setattr(mpi3d, "IMAGE_SHAPE", (2, 2, 3))
+    monkeypatch.setattr(mpi3d, "PUBLISHED_SIZES", (6, 6, 2, 1, 1, 1, 1))
+    monkeypatch.setattr(mpi3d, "CHALLENGE_SIZES", (4, 4, 2, 1, 1, 1, 1))
+    sizes = {72: mpi3d.PUBLISHED_SIZES, 32: mpi3d.CHALLENGE_SIZES}
+    monkeypatch.setattr(mpi3d, "SIZES_OF_COUNT", sizes)
+    return np.random.RandomState(0).randint(256, size=(72, 2, 2, 3)).astype(np.uint8)
+
+
+def packed(images: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.savez_compressed(file, images=images)
+    return file.getvalue()
+
+
+def test_the_challenges_images_are_cut_from_the_published_grid(
+    server: Server, small_grids: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(image_cache, "CHUNK_BYTES", 12 * 5)  # pieces that fit no block
+    server.content = packed(small_grids)
+    (remote,) = remote_files("mpi3d_toy", of_challenge=True)
+    fetch(replace(remote, url=server.url), tmp_path)
+    with np.load(tmp_path / "mpi3d_toy" / "mpi3d_toy.npz") as cut:
+        # green, red, blue, brown of white … olive; cone, cube, hexagonal, sphere of cone … sphere
+        expected = small_grids.reshape(6, 6, 2, 2, 2, 3)[1:5][:, [0, 1, 3, 5]]
+        np.testing.assert_array_equal(cut["images"], expected.reshape(-1, 2, 2, 3))
+    assert names(tmp_path / "mpi3d_toy") == ["mpi3d_toy.npz"]
+
+
+def test_the_published_file_is_not_replaced_by_the_challenges(
+    small_grids: np.ndarray, tmp_path: Path
+) -> None:
+    path = tmp_path / "mpi3d_toy" / "mpi3d_toy.npz"
+    path.parent.mkdir()
+    path.write_bytes(packed(small_grids))
+    with pytest.raises(UserError, match=r"mpi3d_toy\.npz holds the 72 images .*--data-root"):
+        download.download("mpi3d_toy", tmp_path, of_challenge=True)
+    assert path.read_bytes() == packed(small_grids)
+
+
+def test_the_challenge_has_no_file_of_other_data_sets() -> None:
     with pytest.raises(UserError, match="omit --challenge"):
         remote_files("mpi3d_real", of_challenge=True)

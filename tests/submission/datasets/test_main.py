@@ -92,3 +92,20 @@ def test_downloading_an_unknown_data_set_is_one_clear_line(run: object) -> None:
 
 def test_downloading_what_is_rendered_is_one_clear_line(run: object) -> None:
     assert_one_clear_line(run("download", "mpi3d_mini"), "rendered, not downloaded")
+
+
+def test_checking_what_is_not_here_is_one_clear_line(run: object, tmp_path: Path) -> None:
+    assert_one_clear_line(run("check", "mpi3d_real"), "mpi3d_real.npz", "download mpi3d_real")
+    assert_one_clear_line(run("check", "mpi3d_rael"), "did you mean mpi3d_real?")
+
+
+def test_a_data_set_without_an_address_says_where_to_get_it(run: object) -> None:
+    result = run("download", "mpi3d_real_complex")
+    assert_one_clear_line(result, "drive.google.com", "real3d_complicated_shapes_ordered.npz")
+
+
+def test_a_data_folder_that_cannot_be_used_is_one_clear_line(run: object, tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("no folder")
+    assert_one_clear_line(run("download", "cars3d"), str(tmp_path / "data"), "can't be made")
+    result = run("list")
+    assert result.returncode == 0, result.stderr

@@ -1,3 +1,4 @@
+import gzip
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -110,3 +111,23 @@ def test_the_wrong_number_of_images_is_refused(root: Path, monkeypatch: pytest.M
     monkeypatch.setattr(smallnorb, "FACTOR_SIZES", (5, 10, 9, 18, 6))
     with pytest.raises(UserError, match="holds 240 images; there must be 48,600"):
         load("smallnorb", root)
+
+
+def test_the_packed_files_are_read_as_they_are_published(root: Path) -> None:
+    expected = load("smallnorb", root)
+    for path in list((root / "small_norb").iterdir()):
+        if path.suffix == ".mat":
+            path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+        path.unlink()
+    packed = load("smallnorb", root)
+    np.testing.assert_array_equal(packed.images, expected.images)
+    np.testing.assert_array_equal(packed.image_of_state, expected.image_of_state)
+
+
+def test_files_in_the_data_root_itself_are_found(root: Path) -> None:
+    expected = load("smallnorb", root).fingerprint()
+    for path in list((root / "small_norb").glob("*.mat")):
+        path.rename(root / path.name.upper())
+    dataset = load("smallnorb", root)
+    assert dataset.fingerprint() == expected
+    assert dataset.path.parent == root
