@@ -58,8 +58,8 @@ Exit codes: 0 done, 2 a mistake that the one line on stderr tells how to mend, 1
 EOF
 }
 
-fail() { # fail EXIT_CODE MESSAGE
-  echo "error: $2" >&2
+fail() { # fail EXIT_CODE MESSAGE...
+  echo "error: ${*:2}" >&2
   exit "$1"
 }
 
@@ -91,7 +91,32 @@ pip_logged() {
 pip_install() { # pip_install --requirement FILE
   supervise pip_logged "$@" && return
   grep '^ERROR' "$log" | tail -n 1 >&2 || true
-  fail 1 "installing ${*: -1} failed; the log is $log"
+  set_up_failed "installing ${*: -1}"
+}
+
+check_writable() { # check_writable PATH...: those that are there can be written
+  local path
+  for path in "$@"; do
+    if [[ -e $path && ! -w $path ]]; then
+      path=$PWD/$path
+      fail 2 "${path%/.} can't be written, and set-up writes there: clone into a folder of yours"
+    fi
+  done
+}
+
+# A full disk can be mended; what else can stop the set-up, its log tells.
+set_up_failed() { # set_up_failed WHAT
+  local temporary=${TMPDIR:-/tmp}
+  [[ -d $temporary ]] || temporary=/tmp
+  if (($(free_mib .) < 10 || $(free_mib "$temporary") < 10)) || grep -qs 'No space left\|quota exceeded' "$log"; then
+    fail 2 "no room on the disk: $(free_mib .) MiB are free for .venv, $(free_mib "$temporary") MiB in $temporary" \
+      "(TMPDIR): free some space"
+  fi
+  fail 1 "$1 failed; the log is $log"
+}
+
+free_mib() { # free_mib FOLDER
+  df -Pk -- "$1" | awk 'END { print int($4 / 1024) }'
 }
 
 stamp() { # stamp LOCK...: what .venv holds once these files are installed
@@ -109,6 +134,7 @@ install_once() { # install_once COMMAND LOCK...
   local command=$1
   shift
   if is_installed "$@"; then return; fi
+  check_writable . .venv scratch scratch/set-up.lock "$log"
   mkdir -p scratch
   exec 9>scratch/set-up.lock
   if command -v flock >/dev/null && ! flock --nonblock 9; then
@@ -128,7 +154,7 @@ make_environment() {
   base=$(find_python)
   : >"$log"
   echo "set-up: making .venv with $("$base" --version)"
-  "$base" -m venv --clear .venv >>"$log" 2>&1 || fail 1 "making .venv failed; the log is $log"
+  "$base" -m venv --clear .venv >>"$log" 2>&1 || set_up_failed "making .venv"
   echo "set-up: installing $(grep -c '==' requirements.txt) packages (requirements.txt)"
   pip_install --require-hashes --no-deps --requirement requirements.txt
   echo "set-up: installing $(grep '==' requirements-torch.txt)"

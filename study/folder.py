@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from submission.errors import UserError
+from submission.errors import UserError, disk_errors_told
 from submission.run_folder import RunFolder
 
 _SECONDS_BETWEEN_LOOKS = 0.5
@@ -91,13 +91,9 @@ def sole_worker(folder: StudyFolder, run: str, stopping: Callable[[], bool]) -> 
 
 
 def _opened(path: Path) -> IO[str]:
-    try:
+    with disk_errors_told(path.parent, "give --output a folder of yours"):
         path.parent.mkdir(parents=True, exist_ok=True)
         return path.open("w")
-    except (PermissionError, NotADirectoryError, FileExistsError) as error:
-        raise UserError(
-            f"{path.parent} can't be written ({error.strerror}): give --output a folder of yours"
-        ) from error
 
 
 def _lock(file: IO[str]) -> bool:

@@ -1,15 +1,31 @@
 """Mistakes a user can mend, told in one line, and the exit codes of every command."""
 
 import argparse
+import contextlib
 import difflib
 import errno
+import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import NoReturn
 
 EXIT_DONE = 0
 EXIT_FAILED = 1
 EXIT_USER_ERROR = 2
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_UNUSABLE = (
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EEXIST,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+)
+# What is still free on a disk that is full.
+_FEW_BYTES = 2**20
 
 
 class UserError(Exception):
@@ -41,19 +57,64 @@ def run_command_line(main: Callable[[], int | None]) -> NoReturn:
         SystemExit: Always.
     """
     try:
-        code = main()
+        with disk_errors_told():
+            code = main()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(EXIT_USER_ERROR)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        print(f"error: {no_room(error.filename)}", file=sys.stderr)
         sys.exit(EXIT_USER_ERROR)
     sys.exit(code or EXIT_DONE)
 
 
+@contextlib.contextmanager
+def disk_errors_told(
+    written: object = None, remedy: str = "choose a folder of yours"
+) -> Iterator[None]:
+    """Tells in one line of a disk that is full, read-only or another user's.
+
+    Args:
+        written: What is written here; without it, the error has to name its file.
+        remedy: What to do about a folder that is read-only or another user's.
+
+    Raises:
+        UserError: In place of such an `OSError`. Any other is raised as it is.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise UserError(no_room(written or error.filename)) from error
+        if error.errno == errno.ENOENT and "temporary directory" in str(error):
+            # From tempfile, which found no folder that it can write in.
+            raise UserError(
+                f"{error.strerror}: free some space, or set TMPDIR to a folder of yours"
+            ) from error
+        path = written or error.filename
+        if error.errno not in _UNUSABLE or path is None:
+            raise
+        verb = "written" if written else "used"
+        raise UserError(f"{path} can't be {verb} ({error.strerror}): {remedy}") from error
+
+
 def no_room(path: object) -> str:
-    """The one line for a full disk."""
-    where = f" for {path}" if path else ""
-    return f"no room on the disk{where}: free some space, or choose another output folder"
+    """The one line for a full disk; where no path is known, it names the folders that are full."""
+    if path:
+        return f"no room on the disk for {path}: free some space, or choose another output folder"
+    folders = {"this folder": ".", f"the temporary folder {_temporary()}": _temporary()}
+    full = " and ".join(name for name, folder in folders.items() if _is_full(folder))
+    return (
+        f"no room on the disk{f' of {full}' if full else ''}: free some space, or choose another "
+        "output folder (for temporary files, TMPDIR)"
+    )
+
+
+def _temporary() -> str:
+    """Where temporary files go unless that is full, when Python looks for another folder."""
+    return os.environ.get("TMPDIR") or "/tmp"
+
+
+def _is_full(folder: str) -> bool:
+    try:
+        disk = os.statvfs(folder)
+    except OSError:
+        return False
+    return disk.f_bavail * disk.f_frsize < _FEW_BYTES or (disk.f_files > 0 and disk.f_favail == 0)

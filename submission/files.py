@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from submission.errors import UserError, no_room
+from submission.errors import UserError, disk_errors_told, no_room
 
 TEMPORARY_PREFIX = ".incomplete-"
 
@@ -25,6 +25,11 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], None]) -> None:
         UserError: No room is left on the disk, or the folder can't be written. The file that
             stood at `path` before is untouched and the temporary one is gone.
     """
+    with disk_errors_told(path):
+        _write_atomically(path, write)
+
+
+def _write_atomically(path: Path, write: Callable[[BinaryIO], None]) -> None:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -43,14 +48,6 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], None]) -> None:
                 os.unlink(temporary)
         if out_of_room(error):
             raise UserError(no_room(path)) from error
-        if isinstance(error, PermissionError | NotADirectoryError | FileExistsError):
-            raise UserError(
-                f"{path} can't be written ({error.strerror}): choose a folder of yours"
-            ) from error
-        if isinstance(error, OSError) and error.errno == errno.EROFS:
-            raise UserError(
-                f"{path} lies on a read-only file system: set AICROWD_OUTPUT_PATH elsewhere"
-            ) from error
         raise
 
 

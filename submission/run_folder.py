@@ -2,12 +2,15 @@
 
 import contextlib
 import fcntl
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from submission.errors import UserError
+from submission.errors import UserError, disk_errors_told
+
+_REMEDY = "set AICROWD_OUTPUT_PATH to a folder of yours"
 
 
 @dataclass(frozen=True)
@@ -69,20 +72,17 @@ def exclusive(folder: RunFolder) -> Iterator[None]:
         UserError: Another process holds it, or it can't be written.
     """
     lock = folder.path.parent / f".{folder.path.name}.lock"
-    try:
+    with disk_errors_told(folder.path, _REMEDY):
         lock.parent.mkdir(parents=True, exist_ok=True)
-        with lock.open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise UserError(
-                    f"{folder.path} is in use by another run: choose another --name"
-                ) from None
-            yield
-    except (PermissionError, NotADirectoryError, FileExistsError) as error:
-        raise UserError(
-            f"{folder.path} can't be written ({error.strerror}): set AICROWD_OUTPUT_PATH"
-        ) from error
+        file = lock.open("w")
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"{folder.path} is in use by another run: choose another --name"
+            ) from None
+        yield
 
 
 def set_aside(folder: RunFolder) -> Path:
@@ -99,14 +99,16 @@ def set_aside(folder: RunFolder) -> Path:
 
 
 def check_room(folder: RunFolder, bytes_needed: int) -> None:
-    """Refuses to start a run whose checkpoints won't fit.
+    """Refuses to start a run where it can't be written, or whose checkpoints won't fit.
 
     Raises:
-        UserError: Less than `bytes_needed` is free.
+        UserError: The folder is another's or read-only, or less than `bytes_needed` is free.
     """
-    existing = folder.path
+    existing = folder.path.parent
     while not existing.exists():
         existing = existing.parent
+    if existing.is_dir() and not os.access(existing, os.W_OK | os.X_OK):
+        raise UserError(f"{existing} can't be written: {_REMEDY}")
     free = shutil.disk_usage(existing).free
     if free < bytes_needed:
         raise UserError(

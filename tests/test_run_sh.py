@@ -317,6 +317,63 @@ def test_failed_set_up_tells_the_log_and_the_next_start_begins_anew(fresh: Clone
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a read-only folder needs root")
+def test_set_up_in_a_read_only_clone_is_a_mistake_told_in_one_line(fresh: Clone) -> None:
+    folder = str(fresh.folder)
+    subprocess.run(["mount", "--bind", folder, folder], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", folder], check=True)
+        result = fresh.run()
+    finally:
+        subprocess.run(["umount", folder], check=True)
+    assert result.returncode == 2
+    assert result.stderr == (
+        f"error: {folder} can't be written, and set-up writes there: clone into a folder of yours\n"
+    )
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("setpriv") is None, reason="needs root, and setpriv"
+)
+@pytest.mark.parametrize("name", ["scratch", "scratch/set-up.lock", "scratch/set-up.log", ".venv"])
+def test_what_is_another_users_is_named_by_set_up(fresh: Clone, name: str) -> None:
+    path = fresh.folder / name
+    path.parent.mkdir(exist_ok=True)
+    if path.suffix:
+        path.touch()
+    else:
+        path.mkdir()
+    os.chown(path, 1001, 1001)
+    # Root without what lets it pass over permissions.
+    powers = "-dac_override,-dac_read_search"
+    result = subprocess.run(
+        ["setpriv", f"--bounding-set={powers}", f"--inh-caps={powers}", "./run.sh"],
+        cwd=fresh.folder,
+        env=fresh.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 2
+    assert result.stderr.startswith(f"error: {path} can't be written, and set-up writes there")
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small tmpfs needs root")
+def test_set_up_on_a_full_disk_is_a_mistake_that_names_the_folders(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], check=True)
+    try:
+        result = Clone(disk).run()
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+    assert result.returncode == 2
+    assert "error: no room on the disk: 0 MiB are free for .venv, " in result.stderr
+    assert "(TMPDIR): free some space" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
 def test_set_up_that_was_killed_begins_anew(fresh: Clone) -> None:
     process = fresh.start()
     wait_for((fresh.folder / ".venv/bin/python").exists)

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -118,6 +119,28 @@ def test_a_truncated_data_set_is_one_line(environment, tmp_path, monkeypatch):
 def test_an_output_folder_that_is_a_file_is_one_line(environment, tmp_path):
     (tmp_path / "shared").write_text("in the way")
     assert_users_mistake(run(*FEW_STEPS), "shared")
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("setpriv") is None, reason="needs root, and setpriv"
+)
+@pytest.mark.parametrize("part", ["shared", "shared/.experiment_name.lock"])
+def test_another_users_output_folder_is_one_line(environment, part):
+    path = environment.parents[1] / part
+    environment.parent.mkdir()
+    path.touch()
+    os.chown(path, 1001, 1001)
+    # Root without what lets it pass over permissions.
+    powers = "-dac_override,-dac_read_search"
+    result = subprocess.run(
+        ["setpriv", f"--bounding-set={powers}", f"--inh-caps={powers}", *command(*FEW_STEPS)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert_users_mistake(result, "can't be written", "set AICROWD_OUTPUT_PATH")
+    assert not environment.exists()
 
 
 def test_the_portal_gets_its_progress_events(environment, monkeypatch):

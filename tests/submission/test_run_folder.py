@@ -1,4 +1,6 @@
 import fcntl
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -37,3 +39,18 @@ def test_too_little_room_is_told_before_anything_is_written(tmp_path):
     with pytest.raises(UserError, match=r"no room on the disk.*are needed"):
         check_room(RunFolder(tmp_path / "shared" / "run"), bytes_needed=2**60)
     assert not (tmp_path / "shared").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a read-only disk needs root")
+def test_a_folder_that_cannot_be_written_is_told_before_anything_is_done(tmp_path):
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(tmp_path)], check=True)
+    try:
+        with pytest.raises(UserError, match="can't be written: set AICROWD_OUTPUT_PATH"):
+            check_room(RunFolder(tmp_path / "shared" / "run"), bytes_needed=1)
+        with (
+            pytest.raises(UserError, match=r"Read-only file system.*: set AICROWD_OUTPUT_PATH"),
+            exclusive(RunFolder(tmp_path / "shared" / "run")),
+        ):
+            pass
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
