@@ -52,8 +52,9 @@ class Autoencoder:
             RuntimeError: The module can't take such images.
         """
         with torch.no_grad():
-            channels_first = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
-            return np.asarray(self.encoder(channels_first).numpy(), np.float32)
+            # Copies, both ways: a model may change its input, or give the same tensor again.
+            channels_first = torch.tensor(images.transpose(0, 3, 1, 2))
+            return np.array(self.encoder(channels_first).numpy(), np.float32)
 
     def decode(self, codes: NDArray[np.float32], batch_size: int = 64) -> NDArray[np.float32]:
         """The images that codes stand for.
@@ -70,7 +71,7 @@ class Autoencoder:
         """
         with torch.no_grad():
             batches = [
-                self.decoder(torch.from_numpy(codes[start : start + batch_size])).numpy()
+                self.decoder(torch.tensor(codes[start : start + batch_size])).numpy().copy()
                 for start in range(0, len(codes), batch_size)
             ]
         return np.concatenate(batches).transpose(0, 2, 3, 1).clip(0, 1)

@@ -56,6 +56,32 @@ def dataset() -> Dataset:
     return Dataset("tiny", pixels, ("a", "b"), (2, 3), (0, 1))
 
 
+class InPlace(torch.nn.Module):
+    """Changes what it is given, and what it gave."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answer = torch.zeros(2, 1, 1, 3)
+
+    def forward(self, given: torch.Tensor) -> torch.Tensor:
+        given.mul_(2)
+        return self.answer.add_(1)
+
+
+def test_a_model_that_changes_tensors_in_place_changes_nothing_here(tmp_path: Path) -> None:
+    torch.jit.script(InPlace()).save(str(tmp_path / "model.pt"))
+    model = load_autoencoder(tmp_path / "model.pt", tmp_path / "model.pt")
+    grey = np.full((2, 4, 4, 1), 0.25, np.float32)
+    codes = np.full((4, 3), 0.25, np.float32)
+    first = model.encode(grey)
+    model.encode(grey)
+    assert (grey == 0.25).all()
+    assert (first == 1).all()
+    model = load_autoencoder(tmp_path / "model.pt", tmp_path / "model.pt")
+    assert model.decode(codes / 8, batch_size=2).shape == (4, 1, 3, 1)
+    assert (codes == 0.25).all()
+
+
 def test_encoder_gets_channels_first(model: Autoencoder, dataset: Dataset) -> None:
     images = dataset.observe(np.arange(4), np.random.RandomState(0))
     np.testing.assert_array_equal(model.encode(images), images[:, 0, :3, 0])
