@@ -126,6 +126,11 @@ def load(folder: Path, ground_truth: GroundTruth, allow_pickle: bool = False) ->
             returns anything but finite numbers [n, latents].
     """
     path = find(folder, allow_pickle)
+    if path.name == DILL:
+        from evaluator import dilled
+
+        images = ground_truth.sample_observations(max(_PROBED_BATCHES), np.random.RandomState(0))
+        dilled.try_apart(path, images, _PROBED_BATCHES)
     readers = {TFHUB: _read_tfhub, PYTORCH: _read_pytorch, DILL: _read_dill}
     return _checked(readers[path.name](path), path, ground_truth)
 
@@ -213,7 +218,7 @@ def _read_pytorch(path: Path) -> Reading:
                 model = torch.load(path, map_location="cpu", weights_only=False)
             else:
                 model = torch.jit.load(str(path), map_location="cpu")
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _unreadable(path, "TorchScript or a pickled nn.Module", error) from error
     if not isinstance(model, torch.nn.Module):
         raise UserError(
@@ -256,35 +261,27 @@ def _channels_last(path: Path) -> "torch.nn.Module":
 
 
 def _read_dill(path: Path) -> Reading:
-    import dill
+    from evaluator import dilled
 
     try:
-        with path.open("rb") as file:
-            function = dill.load(file)
-    except Exception as error:
+        return dilled.read(path), None, None
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:
         raise _unreadable(path, "a dilled function", error) from error
-    if not callable(function):
-        raise UserError(f"{path} holds a {type(function).__name__}, not a function")
-
-    def encode(images: np.ndarray) -> np.ndarray:
-        codes = function(np.moveaxis(images, 3, 1))
-        if not isinstance(codes, np.ndarray):
-            raise UserError(f"{path} returns a {type(codes).__name__}, not a numpy array")
-        return codes
-
-    return encode, None, None
 
 
 def _checked(reading: Reading, path: Path, ground_truth: GroundTruth) -> Representation:
     """Adds the checks of every answer, and learns the number of latents from the first."""
-    encode, encode_pixels, fast = reading
+    encode, encode_pixels, fast = (one and _apart(one) for one in reading)
+    assert encode is not None
 
     def ask(function: Callable[..., np.ndarray], images: np.ndarray, *rest: int) -> np.ndarray:
         try:
             codes = function(images, *rest)
         except UserError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             height, width, channels = images.shape[1:]
             raise UserError(
                 f"{path} fails on a batch of {len(images)} images of {ground_truth.dataset.name} "
@@ -334,12 +331,23 @@ def _checked(reading: Reading, path: Path, ground_truth: GroundTruth) -> Represe
     return Representation(path, checked, latents, repeatable, checked_pixels, parallel)
 
 
-def _unreadable(path: Path, expected: str, error: Exception) -> UserError:
+def _apart(function: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
+    """Shares no memory with a model: it may change its input, or give the same array again."""
+
+    def call(images: np.ndarray, *rest: int) -> np.ndarray:
+        return function(images.copy(), *rest).copy()
+
+    return call
+
+
+def _unreadable(path: Path, expected: str, error: BaseException) -> UserError:
     return UserError(f"{path} can't be read as {expected}: {_one_line(error)}")
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException) -> str:
     """The telling sentence of an error; TorchScript's stands below its traceback."""
+    if isinstance(error, SystemExit):
+        return f"it calls exit({error.code!r})"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     named = [line for line in lines if re.match(r"\w*Error: ", line)]
     return (named or lines or [type(error).__name__])[0].split(". ")[0]

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from evaluator import representations
+from evaluator.codes import why_no_table
 from evaluator.compat import load_tensorflow
 from evaluator.representations import DILL, PYTORCH, TFHUB
+from evaluator.udr import Settings, draw_codes
 from submission.errors import UserError
 
 
@@ -158,6 +160,55 @@ def test_a_module_runs_in_the_mode_it_was_saved_in(ground_truth, write_torchscri
     dropout = nn.Sequential(nn.Flatten(), nn.Dropout(0.5))
     assert not representations.load(write_torchscript(dropout), ground_truth).repeatable
     assert representations.load(write_torchscript(dropout.eval()), ground_truth).repeatable
+
+
+# Models that change what they are given, or what they gave
+
+
+class InPlace(nn.Module):
+    def forward(self, images: Tensor) -> Tensor:
+        images.mul_(2).sub_(1)
+        return images.mean((2, 3))
+
+
+class SameTensor(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.answer = torch.zeros(256, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.answer[: len(images)].copy_(images.mean((2, 3)))
+
+
+def double(batch):
+    batch *= 2
+    return batch.mean((2, 3))
+
+
+@pytest.mark.parametrize("module", [InPlace, SameTensor])
+def test_a_module_that_works_in_place_is_a_function_of_the_image(
+    ground_truth, write_torchscript, module
+):
+    representation = representations.load(write_torchscript(module()), ground_truth)
+    assert representation.repeatable
+    assert why_no_table(ground_truth, representation) is None
+
+
+def test_a_dilled_function_that_works_in_place_leaves_the_images_alone(
+    folder, ground_truth, images
+):
+    (folder / DILL).write_bytes(dill.dumps(double, recurse=True))
+    representation = representations.load(folder, ground_truth, allow_pickle=True)
+    before = images.copy()
+    np.testing.assert_allclose(representation.encode(images), 2 * before.mean((1, 2)), rtol=1e-5)
+    np.testing.assert_array_equal(images, before)
+    assert representation.repeatable
+
+
+def test_udr_shows_every_model_the_same_images(ground_truth, write_torchscript):
+    changing = representations.load(write_torchscript(InPlace()), ground_truth).encode
+    first, second = draw_codes(ground_truth, [changing, changing], Settings(30, 10, 0, 0), 0)
+    np.testing.assert_array_equal(first, second)
 
 
 # What is no representation
