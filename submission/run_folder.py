@@ -49,6 +49,11 @@ class RunFolder:
         return self.training / "checkpoint.pt"
 
     @property
+    def seconds(self) -> Path:
+        """The seconds that the run has spent of its budget, noted once a second; as text."""
+        return self.training / "seconds_spent"
+
+    @property
     def history(self) -> Path:
         """The losses by step, as CSV."""
         return self.training / "history.csv"

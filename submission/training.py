@@ -27,7 +27,7 @@ from submission.configuration import methods, operative, references
 from submission.datasets.dataset import Dataset
 from submission.errors import UserError
 from submission.export import ExportError, export
-from submission.files import out_of_room, remove_leftovers
+from submission.files import TEMPORARY_PREFIX, out_of_room, remove_leftovers
 from submission.form import (
     Form,
     Speed,
@@ -56,6 +56,7 @@ _CHECKPOINT = (
     "phase",
     "seconds_per_step",
     "pretraining_ends",
+    "capacity",
     "export_seconds",
     "learner",
     "record",
@@ -69,6 +70,7 @@ _STREAMS = {PRETRAINING: 0, TRAINING: 1, "second batch": 2}
 _MOST_SKIPPED_RUNNING = 100
 _SAMPLE_IMAGES = 1024
 _MEASURED_STEPS = 2
+_SECONDS_BETWEEN_NOTES = 1.0
 # Settings that pre-training doesn't read; of whatever else is added, it may.
 _NOT_OF_PRETRAINING = {
     "trainer.objective",
@@ -229,9 +231,11 @@ class _Run:
         self.stopped_by: str | None = None
         self.checkpoint_every = parse_duration(recipe.checkpoint_every, "trainer.checkpoint_every")
         self.last_checkpoint = time.monotonic()
+        self.last_noted = 0.0
         self.checkpoint_seconds = 0.0
         self.seconds_per_step = 0.0
         self.pretraining_ends = 0.0
+        self.capacity = 0.0
         self.measured: dict[tuple[float, Form], float] = {}
         self.mean_colour = _sample(request.dataset).mean(axis=(0, 1, 2)).tolist()
         self.identity = checkpoint.identity(
@@ -296,6 +300,8 @@ class _Run:
             return True
 
     def _start(self) -> None:
+        # In place of what an earlier run of this name may have noted.
+        self._note_seconds()
         channels = self.request.dataset.observation_shape[2]
         shape = NetworkShape(channels)
         self.record = self._new_record(shape)
@@ -362,9 +368,14 @@ class _Run:
         self.phase = state["phase"]
         self.seconds_per_step = state["seconds_per_step"]
         self.pretraining_ends = state["pretraining_ends"]
+        self.capacity = state["capacity"]
         self.learner = self._new_learner(self._new_model(shape), self.phase)
         self.learner.load_state_dict(state["learner"])
-        self.budget.spent_before = self.record.seconds_spent
+        # Of a killed run, also what it spent behind its last checkpoint.
+        self.budget.spent_before = max(
+            self.record.seconds_spent, _read_seconds(self.folder.seconds)
+        )
+        self._note_seconds()
         self.budget.export_seconds = state["export_seconds"]
         self._note(
             f"resuming {self.phase} at step {self.learner.step_count}, "
@@ -466,7 +477,7 @@ class _Run:
             self.record.pretraining_cached = True
             self._note(f"pre-trained weights of {weights['steps']} steps read from {path}")
         elif planned:
-            self._loop(self.pretraining.objective, planned, self.pretraining_ends)
+            self._loop(self.pretraining.objective, self.pretraining.steps, self.pretraining_ends)
             if self.stopped_by is not None:
                 return
             steps = self.learner.step_count
@@ -487,6 +498,7 @@ class _Run:
     def _begin_training(self) -> None:
         skipped = self.learner.skipped
         self.phase = TRAINING
+        self.capacity = 0.0
         self.learner = self._new_learner(self.learner.model, TRAINING)
         self.learner.skipped += skipped
         self.record.planned_steps = affordable_steps(
@@ -514,20 +526,24 @@ class _Run:
             self._keep_snapshot()
         while learner.step_count < steps and self._may_go_on(until):
             step = learner.step_count
-            current = capacity(step, self.record.planned_steps)
-            terms = learner.step(objective, batches(step), current, lambda: second(step))  # noqa: B023
+            # A plan that grows stretches the schedule, yet C never falls.
+            self.capacity = max(self.capacity, capacity(step, self._planned_steps))
+            images = batches(step)
+            terms = learner.step(objective, images, self.capacity, lambda: second(step))  # noqa: B023
             if learner.step_count % batches.steps_per_epoch == 0:
                 learner.end_epoch()
             if learner.step_count % recipe.log_every == 0 or step == 0:
                 row = {name: float(value) for name, value in terms.items()}
-                row |= {"capacity": current} if self.phase == TRAINING else {}
+                row |= {"capacity": self.capacity} if self.phase == TRAINING else {}
                 self._log(row, learner.step_count / batches.steps_per_epoch)
-                shown = self._show(row, shown)
+                shown = self._show(row, shown, steps, until)
                 if int(learner.skipped_running) >= _MOST_SKIPPED_RUNNING:
                     raise FloatingPointError(
                         f"{_MOST_SKIPPED_RUNNING} steps in a row had a gradient that is not finite"
                     )
             self._keep_snapshot()
+            if time.monotonic() - self.last_noted > _SECONDS_BETWEEN_NOTES:
+                self._note_seconds()
             # A slow disk must not eat the budget: at most a twentieth of the time goes into it.
             pause = max(self.checkpoint_every, 20.0 * self.checkpoint_seconds)
             if time.monotonic() - self.last_checkpoint > pause:
@@ -553,23 +569,34 @@ class _Run:
         if self.phase == TRAINING:
             self.scorer.poll(self.learner.model, position | row)
 
-    def _show(self, row: Row, shown: tuple[int, float]) -> tuple[int, float]:
+    def _show(
+        self, row: Row, shown: tuple[int, float], steps: int, until: float
+    ) -> tuple[int, float]:
         """Shows a step, and plans anew by the speed since the one that was shown before."""
-        record = self.record
         now = (self.learner.step_count, time.monotonic())
         speed = (now[0] - shown[0]) / max(1e-9, now[1] - shown[1])
         if now[0] > self.recipe.log_every:
             self.seconds_per_step = 0.9 * self.seconds_per_step + 0.1 / speed
-        if self.phase == TRAINING:
-            most = self.recipe.max_steps - now[0]
-            further = affordable_steps(self.budget.left, self.seconds_per_step, most)
-            further = self.team.agree(further)
-            record.planned_steps = now[0] + further
-        planned = record.planned_steps if self.phase == TRAINING else record.pretraining_steps
+        left = min(self.budget.left, until - self.budget.spent)
+        further = affordable_steps(left, self.seconds_per_step, steps - now[0])
+        self._planned_steps = now[0] + self.team.agree(further)
         if self.team.leads:
-            details = describe_step(now[0], planned, self.budget.left, speed, row)
+            details = describe_step(now[0], self._planned_steps, self.budget.left, speed, row)
             self.display.update(self.phase, self.budget.spent / self.budget.seconds, details)
         return now
+
+    @property
+    def _planned_steps(self) -> int:
+        """The steps of this phase that its time affords."""
+        record = self.record
+        return record.planned_steps if self.phase == TRAINING else record.pretraining_steps
+
+    @_planned_steps.setter
+    def _planned_steps(self, steps: int) -> None:
+        if self.phase == TRAINING:
+            self.record.planned_steps = steps
+        else:
+            self.record.pretraining_steps = steps
 
     # --- ends -------------------------------------------------------------------------------
 
@@ -616,6 +643,7 @@ class _Run:
         self._export()
         if self.team.leads and status in ("finished", "untrained"):
             self.folder.checkpoint.unlink(missing_ok=True)
+            self.folder.seconds.unlink(missing_ok=True)
 
     def _export(self) -> None:
         """Representation, decoder, record and history, as of now."""
@@ -648,6 +676,7 @@ class _Run:
             "phase": self.phase,
             "seconds_per_step": self.seconds_per_step,
             "pretraining_ends": self.pretraining_ends,
+            "capacity": self.capacity,
             "export_seconds": self.budget.export_seconds,
             "learner": self.learner.state_dict(),
             "record": vars(self.record),
@@ -656,6 +685,17 @@ class _Run:
         checkpoint.save(self.folder.checkpoint, state)
         self.last_checkpoint = time.monotonic()
         self.checkpoint_seconds = self.last_checkpoint - started
+
+    def _note_seconds(self) -> None:
+        """Notes the seconds spent, so that a kill doesn't make those behind a checkpoint free."""
+        self.last_noted = time.monotonic()
+        if not self.team.leads:
+            return
+        new = self.folder.seconds.with_name(f"{TEMPORARY_PREFIX}{self.folder.seconds.name}")
+        # Not synchronised with the disk: a killed process loses nothing that it has written.
+        with contextlib.suppress(OSError):
+            new.write_text(f"{self.budget.spent:.3f}\n")
+            new.replace(self.folder.seconds)
 
     def _keep_snapshot(self) -> None:
         """Exports the representation of a step that `snapshot_every` asks for."""
@@ -719,6 +759,15 @@ def _layers() -> list[str]:
 
 def _all_settings() -> dict[str, str]:
     return operative({selector.split(".")[-1] for (_, selector) in gin.config._CONFIG})
+
+
+def _read_seconds(path: Path) -> float:
+    """The seconds that `_Run._note_seconds` noted last; 0 if there are none."""
+    try:
+        seconds = float(path.read_text())
+    except (OSError, ValueError):
+        return 0.0
+    return seconds if math.isfinite(seconds) else 0.0
 
 
 @torch.inference_mode()

@@ -168,9 +168,9 @@ def test_an_event_server_that_is_not_there_costs_nothing(environment, monkeypatc
     assert "can't be reached" in result.stdout
 
 
-def start_endless_run() -> subprocess.Popen:
+def start_endless_run(*arguments: str) -> subprocess.Popen:
     return subprocess.Popen(
-        command("--preset", "challenge", *ENDLESS),
+        command("--preset", "challenge", *ENDLESS, *arguments),
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -205,6 +205,30 @@ def test_a_signal_ends_the_run_with_a_valid_representation_and_exit_code_1(envir
     assert (
         json.loads((environment / "training" / "run.json").read_text())["status"] == "interrupted"
     )
+
+
+@pytest.mark.slow
+def test_time_behind_the_last_checkpoint_counts_after_a_kill(environment):
+    started = time.monotonic()
+    process = start_endless_run("--gin", "trainer.checkpoint_every = '1h'")
+    seconds = environment / "training" / "seconds_spent"
+    wait_for_change(seconds, process)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=120)
+    lasted = time.monotonic() - started
+
+    started = time.monotonic()
+    process = start_endless_run("--gin", "trainer.checkpoint_every = '1h'")
+    wait_for_change(seconds, process)
+    time.sleep(4.0)
+    stop(process, signal.SIGKILL)
+    lasted += time.monotonic() - started
+
+    process = start_endless_run("--gin", "trainer.checkpoint_every = '1h'")
+    wait_for_change(seconds, process)
+    stop(process, signal.SIGTERM)
+    record = json.loads((environment / "training" / "run.json").read_text())
+    assert record["seconds_spent"] > lasted - 2.5
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import time
 
 import gin
 import numpy as np
@@ -45,6 +46,17 @@ def interrupts_at_step(forward, step=20):
     interrupts_at_step.calls += 1
     if interrupts_at_step.calls == step:
         interrupts_at_step.interruption.reason = "SIGTERM"
+    return objectives.vae(forward)
+
+
+@gin.configurable
+def slow_at_first(forward, steps=3, seconds=0.5, interrupt_at=None):
+    """The VAE's objective, on a machine that is busy for its first steps."""
+    slow_at_first.calls += 1
+    if slow_at_first.calls <= steps:
+        time.sleep(seconds)
+    if slow_at_first.calls == interrupt_at:
+        slow_at_first.interruption.reason = "SIGTERM"
     return objectives.vae(forward)
 
 
@@ -252,6 +264,35 @@ def test_the_quick_preset_shortens_the_capacity_schedule_to_the_plan(trial):
     assert record.warnings == []
     rows = [r for r in csv.DictReader(trial.folder().history.open()) if r["phase"] == TRAINING]
     assert float(rows[-1]["capacity"]) == 25.0
+
+
+def test_the_capacity_never_falls_when_the_plan_grows_nor_when_the_run_resumes(trial):
+    """Behind step 24 the steps are faster, and the plan grows by more than the step does."""
+    slow_at_first.calls = 0
+    slow_at_first.interruption = trial.interruption
+    settings = [
+        *("pretraining.steps = 0", "width.candidates = ()", "trainer.log_every = 2"),
+        *("trainer.objective = @slow_at_first", "slow_at_first.seconds = 0.1"),
+        *("slow_at_first.steps = 27", "slow_at_first.interrupt_at = 37"),
+        *("trainer.budget = '25s'", "trainer.max_steps = 320"),
+    ]
+    assert trial(*settings, preset="quick").status == "interrupted"
+    trial.interruption.reason = None
+    assert trial(*settings, preset="quick").status == "finished"
+    rows = list(csv.DictReader(trial.folder().history.open()))
+    capacities = [float(row["capacity"]) for row in rows]
+    assert capacities == sorted(capacities)
+    assert capacities[-1] == 25.0
+
+
+def test_pretraining_is_planned_anew_once_the_machine_is_no_longer_busy(trial):
+    """By the first steps, of half a second each, its share of the time affords about ten."""
+    slow_at_first.calls = 0
+    record = trial(
+        *("trainer.objective = @slow_at_first", "trainer.max_steps = 3"),
+        *("trainer.budget = '60s'", "pretraining.share = 0.1", "pretraining.steps = 40"),
+    )
+    assert record.pretraining_steps == 40
 
 
 def test_the_quick_preset_chooses_the_width_by_measuring(trial):
