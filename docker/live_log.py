@@ -16,6 +16,12 @@ ESCAPES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|.)?
 _LONGEST_LINE = 2000
 
 
+def plain(text: str) -> str:
+    """A stranger's text as one line that no terminal obeys, of at most 2,000 characters."""
+    text = ESCAPES.sub("", re.sub(r"[\r\n\t]+", " ", text))
+    return "".join(character for character in text if character.isprintable())[:_LONGEST_LINE]
+
+
 class LiveLog:
     """Shows lines and a progress bar, and keeps the lines in a file.
 
@@ -90,8 +96,7 @@ class LiveLog:
         self._progress.update(self._task, completed=share, description=clock)
 
     def _line(self, content: bytes) -> None:
-        text = ESCAPES.sub("", content.decode("utf-8", "replace"))
-        text = "".join(character for character in text if character.isprintable())
+        text = plain(content.decode("utf-8", "replace"))
         if not text.strip():
             return
         self._file.write(text + "\n")
@@ -113,6 +118,7 @@ class LiveLog:
             if "training_progress" not in payload:
                 return False
             self._fraction = min(1.0, max(0.0, float(payload["training_progress"])))
-        except (ValueError, KeyError, TypeError):
+        # A number of 400 digits overflows a float, and 1,900 brackets the parser's stack.
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return False
         return True

@@ -1,6 +1,9 @@
 """Scoring a representation in a container, and checking scores by computing them again."""
 
 import json
+import math
+import re
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,16 +13,18 @@ import docker
 import image
 import results
 import sandbox
-from live_log import LiveLog
+from live_log import LiveLog, plain
 from sandbox import SHARED, Ending, Job, Limits
 
 from submission.datasets import Dataset
 from submission.errors import UserError
+from submission.files import write_json
 
 DATASET = "/DATASET"
 _REPRESENTATION = "/REPRESENTATION"
 # What differs from one computation to the next, whatever the scores.
 _TIMES = ("created", "seconds")
+_MOST_BYTES_OF_SCORES = 16 * 2**20
 
 
 @dataclass(frozen=True)
@@ -49,17 +54,19 @@ def score(client: docker.DockerClient, scoring: Scoring, destination: Path) -> N
     Args:
         client: The engine.
         scoring: What to score.
-        destination: An empty folder for `scores.json`, `metrics/` and `log.txt`.
+        destination: An empty folder for `scores.json`, `metrics/` and `log.txt`. They are written
+            here: the submission's code may have left anything in the container.
 
     Raises:
-        UserError: The representation was refused, or its code had to be stopped.
+        UserError: The representation was refused, its code had to be stopped, or what the container
+            left aren't scores.
         RuntimeError: The evaluator failed.
     """
     found = image.get(client, scoring.image)
     limits = scoring.limits
     with (
         results.readable_copy(scoring.representation, limits.output) as representation,
-        sandbox.output(client, scoring.image, limits.output) as shared,
+        sandbox.output(client, scoring.image, limits.output, limits.seconds) as shared,
         LiveLog("scoring", limits.seconds, destination / "log.txt", limits.printed) as log,
     ):
         job = Job(
@@ -86,7 +93,31 @@ def score(client: docker.DockerClient, scoring: Scoring, destination: Path) -> N
         )
         ending = sandbox.run(client, job, shared, limits, log)
         check(ending, "scoring", log)
-        results.take(shared, "scored", destination, limits.output)
+        left = destination / "left"
+        left.mkdir()
+        results.take(shared, "scored", left, limits.output)
+    keep_scores(left, destination)
+    shutil.rmtree(left)
+
+
+def keep_scores(left: Path, destination: Path) -> None:
+    """Writes anew what an evaluation leaves, and nothing else.
+
+    Args:
+        left: What a scoring container left: anything.
+        destination: Gets `scores.json` and `metrics/`.
+
+    Raises:
+        UserError: Those are missing in `left`, or hold something else.
+    """
+    try:
+        scores = read_scores(left / "scores.json")
+        for name in scores["scores"]:
+            inside = Path("metrics", name, "results", "aggregate", "evaluation.json")
+            write_json(destination / inside, _read_json(left / inside))
+        write_json(destination / "scores.json", scores)
+    except (UserError, RecursionError) as error:
+        raise UserError(f"what the scoring container left was refused: {error}") from error
 
 
 def check(ending: Ending, title: str, log: LiveLog) -> None:
@@ -128,15 +159,65 @@ def read_scores(path: Path) -> dict[str, Any]:
     Raises:
         UserError: It can't be read, or isn't one.
     """
-    try:
-        value = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} can't be read as scores ({error})") from error
-    if not isinstance(value, dict) or not {"scores", "metrics", "provenance"} <= set(value):
+    value = _read_json(path)
+    wrong = _wrong_part(value)
+    if wrong:
         raise UserError(
-            f"{path} holds no scores: it must be a scores.json that the evaluator wrote"
+            f"{path} holds no scores ({wrong}): it must be a scores.json that the evaluator wrote"
         )
-    return value
+    scores: dict[str, Any] = value
+    return scores
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        if path.stat().st_size > _MOST_BYTES_OF_SCORES:
+            raise ValueError(f"it has more than {_MOST_BYTES_OF_SCORES // 2**20} MiB")
+        return json.loads(
+            path.read_text(encoding="utf-8"), parse_float=_finite, parse_constant=_finite
+        )
+    except (OSError, ValueError, RecursionError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{path} can't be read as scores ({plain(str(reason))})") from error
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(float(text)):
+        raise ValueError(f"{text[:20]} is not finite")
+    return float(text)
+
+
+def _wrong_part(value: Any) -> str:
+    """What is wrong with the parts of a `scores.json` that are used here; "" when nothing is."""
+    if not isinstance(value, dict):
+        return "it is no JSON object"
+    for key in ("scores", "metrics", "provenance"):
+        if not isinstance(value.get(key), dict):
+            return f"{key} is no object"
+    scores, origin = value["scores"], value["provenance"]
+    if not scores or not all(re.fullmatch(r"[a-z][a-z0-9_]*", name) for name in scores):
+        return "scores names no metrics"
+    if not all(_is_number(score) for score in scores.values()):
+        return "a score is no number"
+    if type(origin.get("seed")) is not int:
+        return "provenance.seed is no integer"
+    for key in ("dataset", "engine", "preset"):
+        if not isinstance(origin.get(key), str):
+            return f"provenance.{key} is no text"
+    bindings = origin.get("gin_bindings", [])
+    if not isinstance(bindings, list) or not all(isinstance(one, str) for one in bindings):
+        return "provenance.gin_bindings is no list of settings"
+    image = origin.get("image")
+    if image is not None and not re.fullmatch(r"sha256:[0-9a-f]{64}", str(image)):
+        return "provenance.image is no image's digest"
+    repeats = value.get("repeats", {"seeds": []})
+    if not isinstance(repeats, dict) or not isinstance(repeats.get("seeds"), list):
+        return "repeats.seeds is no list"
+    return ""
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(float(f"{value}"))
 
 
 def arguments_of(scores: Mapping[str, Any]) -> list[str]:

@@ -55,3 +55,9 @@ def test_the_last_error_is_remembered(path):
     with LiveLog("test", 60.0, path, 1000) as log:
         log.feed(b"error: first\nthen\nerror: last\nmore\n")
         assert log.last_error == "last"
+
+
+@pytest.mark.parametrize("progress", ["9" * 400, "[" * 1900, "NaN", '{"a": 1}', '"soon"'])
+def test_a_forged_progress_event_is_a_line_like_any_other(path, progress):
+    line = f'{{"event_type": "x", "payload": {{"training_progress": {progress}}}}}'
+    assert lines_of(path, line.encode() + b"\nlater\n", room=10_000)[-1] == "later"

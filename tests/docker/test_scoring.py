@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from evaluator.compat import load_tensorflow
+from submission.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 
@@ -139,6 +140,135 @@ def test_a_dilled_function_is_scored(portal, folder):
 def test_the_evaluators_refusal_is_told_in_one_line(portal, folder):
     (folder / "pytorch_model.pt").write_bytes(b"no model")
     assert "can't be read as TorchScript" in portal.score(folder).error
+
+
+RIGHT = {
+    "scores": {"mig": 0.1},
+    "sum": 0.1,
+    "metrics": {"mig": {}},
+    "provenance": {"seed": 0, "dataset": "mpi3d_mini", "engine": "fast", "preset": "challenge"},
+}
+
+
+def changed(key: str, value: object) -> str:
+    """`scores.json` with another value; "provenance.seed" is the one in the other."""
+    content = copy.deepcopy(RIGHT)
+    *outer, inner = key.split(".")
+    (content[outer[0]] if outer else content)[inner] = value
+    return json.dumps(content)
+
+
+def test_right_scores_are_read(tmp_path):
+    (tmp_path / "scores.json").write_text(json.dumps(RIGHT))
+    assert scoring.read_scores(tmp_path / "scores.json") == RIGHT
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{}",
+        "[]",
+        "{",
+        "[" * 100_000,
+        "1" * 5000,
+        "\x00",
+        json.dumps(dict.fromkeys(RIGHT, 1)),
+        json.dumps({key: {} for key in RIGHT}),
+        changed("scores", {}),
+        changed("scores", {"../x": 0.1}),
+        changed("scores", {"--seed": 0.1}),
+        changed("scores.mig", "0.1"),
+        changed("scores.mig", None),
+        changed("scores.mig", float("nan")),
+        changed("scores.mig", 0.1).replace("0.1", "1e999"),
+        changed("scores.mig", 10**400),
+        changed("provenance.seed", "0"),
+        changed("provenance.seed", None),
+        changed("provenance.dataset", ["mpi3d_mini"]),
+        changed("provenance.engine", 1),
+        changed("provenance.preset", None),
+        changed("provenance.gin_bindings", "a=b"),
+        changed("provenance.gin_bindings", [1]),
+        changed("provenance.image", ""),
+        changed("provenance.image", "debian:12"),
+        changed("repeats", []),
+        changed("repeats", {"seeds": 3}),
+    ],
+)
+def test_what_are_no_scores_is_refused_in_one_line(tmp_path, content):
+    path = tmp_path / "scores.json"
+    path.write_text(content)
+    with pytest.raises(UserError) as caught:
+        scoring.read_scores(path)
+    assert str(caught.value).startswith(str(path))
+    assert "\n" not in str(caught.value)
+
+
+def test_verify_of_no_scores_is_told_in_one_line(client, bare_portal, tmp_path):
+    path = tmp_path / "scores.json"
+    path.write_text("{}")
+    assert bare_portal("score", "--verify", path).error == (
+        f"{path} holds no scores (scores is no object): it must be a scores.json that the "
+        "evaluator wrote"
+    )
+
+
+@pytest.fixture
+def left(tmp_path: Path) -> Path:
+    """What an evaluation leaves in its container."""
+    left = tmp_path / "left"
+    (left / "metrics/mig/results/aggregate").mkdir(parents=True)
+    (left / "metrics/mig/results/aggregate/evaluation.json").write_text("{}")
+    (left / "scores.json").write_text(json.dumps(RIGHT))
+    return left
+
+
+def files_of(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_only_what_an_evaluation_writes_is_taken_from_its_container(left, tmp_path):
+    (left / "log.txt").write_text("\x1b[2J")
+    (left / "metrics/mig/more.txt").touch()
+    (left / "metrics/other").mkdir()
+    scoring.keep_scores(left, tmp_path / "kept")
+    assert files_of(tmp_path / "kept") == {
+        "scores.json",
+        "metrics/mig/results/aggregate/evaluation.json",
+    }
+
+
+def test_what_a_terminal_would_obey_does_not_stay_in_scores(left, tmp_path):
+    (left / "scores.json").write_text(changed("sum", "\x9b2J\x1b[2J"))
+    scoring.keep_scores(left, tmp_path)
+    assert (tmp_path / "scores.json").read_bytes().isascii()
+    assert b"\x1b" not in (tmp_path / "scores.json").read_bytes()
+
+
+def _missing(path: Path) -> None:
+    path.unlink()
+
+
+def _folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def _garbage(path: Path) -> None:
+    path.write_bytes(b"\xff\x00")
+
+
+def _deep(path: Path) -> None:
+    path.write_text(changed("sum", 1).replace('"sum": 1', f'"sum": {"[" * 100_000}'))
+
+
+@pytest.mark.parametrize("name", ["scores.json", "metrics/mig/results/aggregate/evaluation.json"])
+@pytest.mark.parametrize("spoil", [_missing, _folder, _garbage, _deep])
+def test_spoilt_scores_of_a_container_are_refused(left, tmp_path, name, spoil):
+    spoil(left / name)
+    with pytest.raises(UserError, match=r"^what the scoring container left was refused: "):
+        scoring.keep_scores(left, tmp_path / "kept")
 
 
 def test_scores_differ_in_numbers_or_in_where_they_come_from():
