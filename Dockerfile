@@ -23,7 +23,14 @@ RUN /opt/venv/bin/pip uninstall --yes pip libclang \
  && find . -type d -name tests -not -path './numpy/_core/*' -prune -exec rm -r {} + \
  && /opt/venv/bin/python -c 'import matplotlib, numba, numpy.testing, pandas, sklearn, tensorflow, torch'
 
-FROM ${BASE_IMAGE}
+# What reached the package index stays behind: a token in its address, or wheels, would ship in a layer.
+FROM ${BASE_IMAGE} AS clean
+RUN rm -rf /etc/pip.conf /etc/xdg/pip /root/.config/pip /root/.pip /root/.netrc /root/.cache ${PIP_FIND_LINKS:-}
+
+# From nothing, since an image can't take back the environment and the layers of the one that it is built on.
+FROM scratch
+COPY --from=clean / /
+ENV PATH=/opt/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8
 RUN groupadd --gid 1001 aicrowd \
  && useradd --uid 1001 --gid aicrowd --create-home --shell /bin/bash aicrowd \
  && install --directory --owner aicrowd --group aicrowd \
@@ -39,8 +46,7 @@ RUN if /opt/venv/bin/python -c 'import triton' 2>/dev/null; then \
    && rm -rf /var/lib/apt/lists/*; \
     fi
 # The portal's root file system may be read-only: what is made at run time goes to /tmp.
-ENV PATH=/opt/venv/bin:$PATH \
-    PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
+ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     NUMBA_CACHE_DIR=/tmp/numba MPLCONFIGDIR=/tmp/matplotlib XDG_CACHE_HOME=/tmp/cache \
     NDC_ROOT=/home/aicrowd AICROWD_IS_GRADING=1
 WORKDIR /home/aicrowd

@@ -4,14 +4,15 @@ import contextlib
 import json
 import os
 import re
-import tempfile
+import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
 
 import docker
 import image
+import ownership
 import results
 import sandbox
 import scoring
@@ -28,6 +29,8 @@ _ENTRY_POINT = "/home/aicrowd/run.sh"
 _MOST_GIGABYTES = {"CPU": 3.0, "CUDA": 10.0}
 _MOST_FILE_BYTES = 10 * 2**20
 _MOST_CONTEXT_BYTES = 50 * 2**20
+# The rest of an image is the distribution's and Python's packages, with keys in their examples.
+_OWN_FOLDERS = ("home", "root", "tmp", "srv", "app", "workspace")
 _DATA_ENDINGS = {
     ".npz",
     ".npy",
@@ -48,6 +51,14 @@ _SECRET_NAMES = re.compile(
 _SECRETS = re.compile(
     rb"-----BEGIN [A-Z ]*PRIVATE KEY-----|\bAKIA[0-9A-Z]{16}\b|\bgh[pousr]_[A-Za-z0-9]{36}\b"
     rb"|\bgithub_pat_[A-Za-z0-9_]{40,}|\bglpat-[A-Za-z0-9_-]{20}|\bxox[abprs]-[A-Za-z0-9-]{10,}"
+    rb"|\bhf_[A-Za-z0-9]{34}|\bpypi-[A-Za-z0-9_-]{50,}|://[^/\s:@\"']+:[^/\s@\"']+@"
+)
+_SECRET_VARIABLES = re.compile(
+    r"PIP_.*|(.*_)?(TOKEN|PASSWORD|PASSWD|SECRET|API_?KEY|ACCESS_KEY)(_.*)?"
+)
+# Of an image only the names that no distribution has.
+_PACKAGING_NAMES = re.compile(
+    r"pip\.conf|\.netrc|\.pypirc|\.git-credentials|id_(rsa|dsa|ecdsa|ed25519)"
 )
 
 
@@ -93,6 +104,7 @@ def check(
         yield Finding("there is no image", str(error))
         return
     yield from _check_image(inspected)
+    yield from check_shipped(inspected)
     try:
         probe = _probe(client, tag, representation, limits)
     except (UserError, RuntimeError) as error:
@@ -190,17 +202,77 @@ def _check_image(inspected: Any) -> Iterator[Finding]:
     yield Finding(f"the image's code is git revision {revision}", remedy)
 
 
+def check_shipped(inspected: Any) -> Iterator[Finding]:
+    """Secrets, and what is large, in an image's environment, its commands and its layers.
+
+    A layer keeps a file that a later one removes.
+
+    Args:
+        inspected: The image.
+
+    Yields:
+        A finding for each, none of which shows the secret; or one that all is right.
+    """
+    remedy = "leave it out of the image that the last stage of the Dockerfile begins with"
+    found = []
+    for entry in inspected.attrs["Config"].get("Env") or ():
+        name, _, value = entry.partition("=")
+        if _SECRET_VARIABLES.fullmatch(name.upper()) or _SECRETS.search(value.encode()):
+            found.append(f"the image's environment holds {name}, which may tell a secret")
+    for step in inspected.history():
+        command = str(step.get("CreatedBy"))
+        if _SECRETS.search(command.encode()):
+            found.append(f"the image's history tells a secret, in `{command[:20]}…`")
+    with contextlib.closing(inspected.save()) as chunks:
+        found += _wrong_files(results.as_file(chunks))
+    yield from (Finding(what, remedy) for what in found)
+    if not found:
+        yield Finding("no secret, wheel or data set in the image's environment and layers")
+
+
+def _wrong_files(saved: IO[bytes]) -> list[str]:
+    """What shouldn't ship in the layers of an image as `docker save` gives it."""
+    found = set()
+    with tarfile.open(fileobj=saved, mode="r|") as archive:
+        for part in archive:
+            content = archive.extractfile(part) if part.isreg() else None
+            # Of the other parts, all are JSON.
+            if content is None or part.name.endswith(".json") or part.size < tarfile.BLOCKSIZE:
+                continue
+            with (
+                contextlib.suppress(tarfile.ReadError),
+                tarfile.open(fileobj=content, mode="r|*") as layer,
+            ):
+                found |= set(_wrong_in_layer(layer))
+    return sorted(found)
+
+
+def _wrong_in_layer(layer: tarfile.TarFile) -> Iterator[str]:
+    for member in layer:
+        path = PurePosixPath(member.name)
+        if not member.isreg():
+            continue
+        if path.suffix in (".whl", *_DATA_ENDINGS) and member.size > _MOST_FILE_BYTES:
+            yield f"a layer of the image holds /{path} ({member.size / 2**20:.0f} MiB)"
+        elif _PACKAGING_NAMES.fullmatch(path.name):
+            yield f"a layer of the image holds /{path}, which may tell a secret"
+        elif path.parts[0] in _OWN_FOLDERS and member.size < _MOST_FILE_BYTES:
+            content = layer.extractfile(member)
+            if content is not None and _SECRETS.search(content.read()):
+                yield f"a layer of the image holds /{path}, which looks like a secret"
+
+
 def _probe(
     client: docker.DockerClient, tag: str, representation: Path | None, limits: Limits
 ) -> dict[str, Any]:
     """Runs probe.py in the image, without a GPU."""
     with contextlib.ExitStack() as stack:
-        place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="portal-check-")))
+        place = stack.enter_context(ownership.temporary_folder())
         mounts = {}
         if representation is not None:
             copy = results.readable_copy(representation, limits.output)
             mounts["/REPRESENTATION"] = stack.enter_context(copy)
-        shared = stack.enter_context(sandbox.output(client, tag, limits.output))
+        shared = stack.enter_context(sandbox.output(client, tag, limits.output, limits.seconds))
         log = stack.enter_context(
             LiveLog("check", limits.seconds, place / "log.txt", limits.printed)
         )
@@ -213,9 +285,34 @@ def _probe(
             mounts=mounts,
         )
         scoring.check(sandbox.run(client, job, shared, limits, log), "check", log)
-        results.take(shared, "probe", place, limits.output)
-        probe: dict[str, Any] = json.loads((place / "probe.json").read_text())
-        return probe
+        left = place / "left"
+        left.mkdir()
+        results.take(shared, "probe", left, limits.output)
+        return read_probe(left / "probe.json", representation is not None)
+
+
+def read_probe(path: Path, with_representation: bool) -> dict[str, Any]:
+    """Reads what the probe found; the image's own Python wrote it, and may have written anything.
+
+    Raises:
+        UserError: It isn't what probe.py writes.
+    """
+    kinds: dict[str, tuple[type, ...]] = {
+        "uid": (int, type(None)),
+        "entry_point_runs": (bool,),
+        "torch": (str,),
+        "torch_has_cuda": (bool,),
+    }
+    if with_representation:
+        kinds |= {"representation": (str,), "mistake": (str,)}
+    try:
+        probe = json.loads(path.read_text(encoding="utf-8"))
+        right = all(type(probe[key]) in kind for key, kind in kinds.items())
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+        raise UserError("it left no answer that can be read") from error
+    if not right:
+        raise UserError("its answer isn't one that docker/probe.py gives")
+    return dict(probe)
 
 
 def _check_probe(

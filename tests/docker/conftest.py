@@ -1,5 +1,6 @@
 """A real engine, the real image, and submissions of any kind to try on them."""
 
+import functools
 import os
 import pickle
 import subprocess
@@ -105,6 +106,12 @@ def client() -> docker.DockerClient:
     return client
 
 
+@pytest.fixture
+def left_on_engine(client: docker.DockerClient) -> Callable[[], list[str]]:
+    """Lists the portal's containers and volumes that are there."""
+    return functools.partial(left_behind, client)
+
+
 @pytest.fixture(scope="session")
 def built(client: docker.DockerClient) -> str:
     """The real image."""
@@ -142,16 +149,20 @@ def portal(
 @pytest.fixture
 def make_submission(
     client: docker.DockerClient, built: str, tmp_path: Path
-) -> Iterator[Callable[[str], str]]:
-    """Builds an image whose entry point is a script of the test's."""
+) -> Iterator[Callable[..., str]]:
+    """Builds an image whose entry point is a script of the test's, with further lines and files."""
     made = []
 
-    def make(script: str) -> str:
+    def make(script: str, *lines: str, **files: str) -> str:
         context = tmp_path / f"context-{len(made)}"
         context.mkdir()
         (context / "run.sh").write_text(f"#!/bin/bash\n{script}\n")
         (context / "run.sh").chmod(0o755)
-        (context / "Dockerfile").write_text(f"FROM {built}\nCOPY run.sh /home/aicrowd/run.sh\n")
+        for name, content in files.items():
+            (context / name).write_text(content)
+            (context / name).chmod(0o755)
+        lines = (f"FROM {built}", "COPY run.sh /home/aicrowd/run.sh", *lines)
+        (context / "Dockerfile").write_text("\n".join(lines))
         tag = f"disentanglement-test-{uuid.uuid4().hex[:8]}"
         image.build(client, tag, {}, None, context)
         made.append(tag)
