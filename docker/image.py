@@ -22,7 +22,8 @@ TAG = "disentanglement-submission"
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 
 _REVISION = "org.opencontainers.image.revision"
-_STEP = re.compile(r"Step (\d+)/(\d+) : (.*)")
+# Docker's "Step 2/9 : RUN", and Podman's "STEP 2/9: RUN" or "[1/3] STEP 2/9: RUN".
+_STEP = re.compile(r"(?:\[\d+/\d+\] )?(?:Step|STEP) (\d+)/(\d+) ?: (.*)")
 
 
 def build(
@@ -84,7 +85,9 @@ def build(
                     )
                     if not console.is_terminal:
                         print(f"build: {number}/{count} {step[:100]}", flush=True)
-                elif line.strip() and not line.startswith(("Removing intermediate", " --->")):
+                elif line.strip() and not line.startswith(
+                    ("Removing intermediate", " --->", "-->")
+                ):
                     last_line = line.strip()
     return str(client.images.get(tag).id)
 

@@ -1,14 +1,20 @@
 """What can be wrong with an engine: one clear line each, and exit code 2."""
 
 import contextlib
+import hashlib
+import json
 import os
 import shutil
 import socket
 import subprocess
 import time
+from dataclasses import dataclass
+from pathlib import Path
 
 import docker
+import engine
 import pytest
+import sandbox
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -62,6 +68,105 @@ def test_no_permission_for_the_socket(bare_portal, tmp_path):
     )
 
 
+def write_context(folder, name, host, chosen=True):
+    """A Docker configuration with one context, as `docker context create` and `use` leave it."""
+    meta = folder / "contexts" / "meta" / hashlib.sha256(name.encode()).hexdigest()
+    meta.mkdir(parents=True)
+    described = {"Name": name, "Metadata": {}, "Endpoints": {"docker": {"Host": host}}}
+    (meta / "meta.json").write_text(json.dumps(described))
+    (folder / "config.json").write_text(json.dumps({"currentContext": name} if chosen else {}))
+
+
+@pytest.fixture
+def contexts(bare_portal, tmp_path):
+    """The command with a Docker configuration of the test's."""
+    bare_portal.environment.pop("DOCKER_HOST", None)
+    bare_portal.environment["DOCKER_CONFIG"] = str(tmp_path / "config")
+    (tmp_path / "config").mkdir()
+    return tmp_path / "config"
+
+
+def test_the_current_context_is_taken(bare_portal, contexts):
+    write_context(contexts, "colima", f"unix://{contexts}/colima.sock")
+    assert bare_portal("build").error.startswith(
+        f"no Docker engine answers at unix://{contexts}/colima.sock (the Docker context colima): "
+    )
+
+
+def test_docker_context_goes_before_the_configuration(bare_portal, contexts):
+    write_context(contexts, "rootless", f"unix://{contexts}/rootless.sock", chosen=False)
+    error = bare_portal("build", DOCKER_CONTEXT="rootless").error
+    assert f"{contexts}/rootless.sock (the Docker context rootless)" in error
+
+
+def test_docker_host_goes_before_a_context(bare_portal, contexts):
+    write_context(contexts, "colima", f"unix://{contexts}/colima.sock")
+    error = bare_portal("build", DOCKER_HOST=f"unix://{contexts}/host.sock").error
+    assert error.startswith(f"no Docker engine answers at unix://{contexts}/host.sock: ")
+
+
+def test_a_context_that_is_not_there(bare_portal, contexts):
+    assert bare_portal("build", DOCKER_CONTEXT="gone").error == (
+        "there is no Docker context 'gone' (DOCKER_CONTEXT, or currentContext in "
+        "~/.docker/config.json): `docker context ls` lists them"
+    )
+
+
+def test_a_damaged_context(bare_portal, contexts):
+    write_context(contexts, "torn", "unix:///x")
+    next(contexts.glob("contexts/meta/*/meta.json")).write_text("{")
+    assert bare_portal("build").error.startswith("the Docker context 'torn' can't be read (")
+
+
+def test_a_context_of_a_real_engine_is_used(client, bare_portal, contexts):
+    write_context(contexts, "real", "unix:///var/run/docker.sock")
+    assert "has no image disentanglement-absent" in bare_portal("score", contexts).error
+
+
+@dataclass
+class Informs:
+    """An engine that says no more than what it is."""
+
+    about: dict
+
+    def info(self):
+        return self.about
+
+
+@pytest.mark.parametrize(
+    "about",
+    [
+        {},
+        {"Runtimes": None, "DiscoveredDevices": None, "SecurityOptions": None},
+        {"Runtimes": {"runc": {}}, "DiscoveredDevices": [{"Source": "cdi", "ID": "x.com/nic=0"}]},
+    ],
+)
+def test_an_engine_without_a_gpu(about):
+    assert engine.gpu(Informs(about)) is None
+    assert not engine.has_selinux(Informs(about))
+
+
+def test_the_gpu_of_an_nvidia_runtime():
+    asked = engine.gpu(Informs({"Runtimes": {"nvidia": {}, "runc": {}}}))
+    assert (asked["Count"], asked["Capabilities"]) == (1, [["gpu"]])
+
+
+def test_one_gpu_of_those_that_cdi_names():
+    names = ["nvidia.com/gpu=all", "nvidia.com/gpu=1", "nvidia.com/gpu=0", "nvidia.com/gpu=GPU-1f"]
+    devices = [{"Source": "cdi", "ID": name} for name in names]
+    asked = engine.gpu(Informs({"Runtimes": {"runc": {}}, "DiscoveredDevices": devices}))
+    assert (asked["Driver"], asked["DeviceIDs"]) == ("cdi", ["nvidia.com/gpu=0"])
+
+
+def test_selinux_has_the_mounts_labelled():
+    options = ["name=seccomp,profile=builtin", "name=selinux"]
+    assert engine.has_selinux(Informs({"SecurityOptions": options}))
+    shared = sandbox.Output("volume", None)
+    mounted = sandbox.mounts({"/DATASET/x": Path("/data/x")}, shared, labelled=True)
+    assert mounted["volumes"] == ["/data/x:/DATASET/x:ro,z"]
+    assert [one["Target"] for one in mounted["mounts"]] == ["/SHARED"]
+
+
 @pytest.mark.parametrize("words", ["--time-limit soon", "--memory much", "--gpu maybe"])
 def test_a_mistyped_option(client, bare_portal, words):
     error = bare_portal("simulate", *words.split()).error
@@ -97,10 +202,12 @@ def test_limits_that_the_engine_refuses(portal, option, value, told):
 
 @pytest.mark.slow
 def test_a_gpu_asked_for_and_not_there(client, bare_portal):
-    if "nvidia" in client.info()["Runtimes"]:
+    if engine.gpu(client):
         pytest.skip("there is one")
     error = bare_portal("simulate", "--gpu", "yes").error
-    assert error.startswith("--gpu yes: this Docker engine has no NVIDIA runtime; install ")
+    assert error.startswith(
+        "--gpu yes: this Docker engine has no NVIDIA runtime and no CDI device; "
+    )
 
 
 @pytest.mark.slow
@@ -127,8 +234,6 @@ def test_no_space_on_the_engines_disk(bare_portal, tmp_path):
         file.truncate(100 * 2**20)
     with small_disk(tmp_path / "disk", "128m") as disk, _engine(disk, tmp_path) as where:
         client = docker.DockerClient(where)
-        import engine
-
         with pytest.raises(UserError) as caught, engine.errors_told():
             image.build(client, "too-large", {}, None, context)
         client.close()
