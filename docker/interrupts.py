@@ -2,12 +2,18 @@
 
 import contextlib
 import signal
+import threading
+import time
 from collections.abc import Iterator
 from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# A closing terminal, or a service manager, sends two at once: that is one wish.
+_SECONDS_OF_ONE = 0.1
 _depth = 0
 _pending = False
+_request: threading.Event | None = None
+_requested_at = 0.0
 
 
 def install() -> None:
@@ -31,8 +37,26 @@ def shielded() -> Iterator[None]:
     _raise_pending()
 
 
+@contextlib.contextmanager
+def requested() -> Iterator[threading.Event]:
+    """Yields an event that the first interruption sets; a second one is raised."""
+    global _request
+    _request = threading.Event()
+    try:
+        yield _request
+    finally:
+        _request = None
+
+
 def _note(number: int, frame: FrameType | None) -> None:
-    global _pending
+    global _pending, _requested_at
+    now = time.monotonic()
+    if _request is not None and not _request.is_set():
+        _requested_at = now
+        _request.set()
+        return
+    if now - _requested_at < _SECONDS_OF_ONE:
+        return
     _pending = True
     _raise_pending()
 

@@ -5,7 +5,6 @@
 import argparse
 import re
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +20,13 @@ import engine
 import findings
 import image
 import interrupts
+import ownership
 import sandbox
 import scoring
 import simulation
 from docker.errors import ImageNotFound
+from docker.types import DeviceRequest
+from live_log import plain
 from sandbox import Limits
 from scoring import Scoring
 from simulation import Round
@@ -65,8 +67,9 @@ def main() -> int:
     try:
         with engine.errors_told():
             code: int = arguments.command(engine.connect(), arguments, passed_on)
-    except KeyboardInterrupt:
-        print("interrupted: the containers and what they wrote are removed", file=sys.stderr)
+    except KeyboardInterrupt as interruption:
+        told = str(interruption) or "interrupted: the containers and what they wrote are removed"
+        print(told, file=sys.stderr)
         return EXIT_FAILED
     except RuntimeError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -109,6 +112,9 @@ def parse(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
     simulate.add_argument("--name", help="the run's folder (AICROWD_EVALUATION_NAME)")
     simulate.add_argument("--time-limit", default="8h", help="training's wall clock (8h)")
     simulate.add_argument("--scoring-time-limit", default="4h", help="scoring's wall clock (4h)")
+    simulate.add_argument(
+        "--save-every", default="10m", help="how often what training wrote is copied out (10m)"
+    )
     simulate.add_argument("--gpu", choices=("auto", "yes", "no"), default="auto")
     simulate.set_defaults(command=_simulate)
 
@@ -165,8 +171,9 @@ def _build(client: docker.DockerClient, arguments: argparse.Namespace, passed_on
 def _simulate(
     client: docker.DockerClient, arguments: argparse.Namespace, passed_on: list[str]
 ) -> int:
-    gpu = _choose_gpu(client, arguments.gpu)
     environment = Environment.read()
+    ownership.sweep(client, [environment.output_path])
+    gpu = _choose_gpu(client, arguments.gpu)
     name = arguments.name or environment.evaluation_name
     if not name or name in (".", "..") or "/" in name or name.startswith(TEMPORARY_PREFIX):
         raise UserError(f"--name is {name!r}: give a name for a folder, such as beta_vae_1")
@@ -182,6 +189,7 @@ def _simulate(
         data_root=environment.data_root,
         output=environment.output_path,
         gpu=gpu,
+        save_every=parse_duration(arguments.save_every, "--save-every"),
         training=training,
         scoring=scored,
     )
@@ -220,8 +228,8 @@ def _score(client: docker.DockerClient, arguments: argparse.Namespace, passed_on
         arguments=passed_on,
         limits=limits,
     )
-    with tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=output) as temporary:
-        place = Path(temporary)
+    ownership.sweep(client, [output])
+    with ownership.temporary_folder(output) as place:
         scoring.score(client, task, place)
         if before is not None:
             return _tell_differences(before, scoring.read_scores(place / "scores.json"))
@@ -243,22 +251,28 @@ def _check(client: docker.DockerClient, arguments: argparse.Namespace, passed_on
         cpus=sandbox.default_cpus(client),
         output=2**30,
     )
+    ownership.sweep(client, [])
     wrong = 0
     for finding in findings.check(client, arguments.image, folder, limits):
         wrong += bool(finding.remedy)
         remedy = f": {finding.remedy}" if finding.remedy else ""
-        print(f"{'WRONG' if finding.remedy else 'ok   '}  {finding.what}{remedy}", flush=True)
+        told = plain(f"{finding.what}{remedy}")
+        print(f"{'WRONG' if finding.remedy else 'ok   '}  {told}", flush=True)
     return EXIT_USER_ERROR if wrong else EXIT_DONE
 
 
-def _choose_gpu(client: docker.DockerClient, wish: str) -> bool:
-    there = engine.has_gpu(client)
-    if wish == "yes" and not there:
+def _choose_gpu(client: docker.DockerClient, wish: str) -> DeviceRequest | None:
+    if wish == "no":
+        return None
+    gpu = engine.gpu(client)
+    if gpu is None and wish == "yes":
         raise UserError(
-            "--gpu yes: this Docker engine has no NVIDIA runtime; install the NVIDIA Container "
-            "Toolkit and restart the engine, or leave --gpu out"
+            "--gpu yes: this Docker engine has no NVIDIA runtime and no CDI device; install the "
+            "NVIDIA Container Toolkit and restart the engine, or leave --gpu out"
         )
-    return there and wish != "no"
+    if gpu is None:
+        print("no GPU: this Docker engine offers none, so training has the processor", flush=True)
+    return gpu
 
 
 def _limits(

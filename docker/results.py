@@ -2,14 +2,15 @@
 
 import contextlib
 import io
+import math
 import os
 import shutil
 import stat
 import tarfile
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+import ownership
 from sandbox import SHARED, Output
 
 from submission.datasets import Dataset
@@ -30,14 +31,22 @@ def take(shared: Output, folder: str, destination: Path, limit: int) -> None:
         limit: Bytes.
 
     Raises:
-        UserError: It holds a link, a device or the like, or more than the limit.
+        UserError: It is no folder, or holds a link, a device or the like, or more than the limit.
+        RuntimeError: It changed while it was read, or the engine broke off.
     """
+    try:
+        _extract(shared, folder, destination, limit)
+    except tarfile.TarError as error:
+        raise RuntimeError(f"the output couldn't be read to its end ({error})") from error
+
+
+def _extract(shared: Output, folder: str, destination: Path, limit: int) -> None:
     stream, _ = shared.keeper.get_archive(SHARED)
     top = PurePosixPath(SHARED).name
     with (
         # Until the connection is closed, the engine can do nothing else with the keeper.
         contextlib.closing(stream),
-        tarfile.open(fileobj=io.BufferedReader(_Stream(stream, limit)), mode="r|") as archive,
+        tarfile.open(fileobj=as_file(stream, limit), mode="r|") as archive,
     ):
         for member in archive:
             parts = PurePosixPath(member.name).parts
@@ -51,6 +60,8 @@ def take(shared: Output, folder: str, destination: Path, limit: int) -> None:
                     f"the submission left {str(inside)!r}, a link to {member.linkname!r}: "
                     "links are refused; write the file itself"
                 )
+            if inside == PurePosixPath() and not member.isdir():
+                raise UserError(f"the submission left {folder!r}, no folder: it was refused")
             if member.isdir():
                 (destination / inside).mkdir(exist_ok=True)
             elif not member.isreg():
@@ -61,6 +72,11 @@ def take(shared: Output, folder: str, destination: Path, limit: int) -> None:
                 assert content is not None
                 with (destination / inside).open("wb") as file:
                     shutil.copyfileobj(content, file)
+
+
+def as_file(chunks: Iterator[bytes], limit: float = math.inf) -> io.BufferedReader:
+    """The chunks of an archive as a file; reading more than a limit of bytes is a `UserError`."""
+    return io.BufferedReader(_Stream(chunks, limit))
 
 
 @contextlib.contextmanager
@@ -79,8 +95,8 @@ def readable_copy(folder: Path, limit: int) -> Iterator[Path]:
     """
     if not folder.is_dir():
         raise UserError(f"there is no representation folder {folder}")
-    with tempfile.TemporaryDirectory(prefix="representation-") as temporary:
-        copy = Path(temporary) / "representation"
+    with ownership.temporary_folder() as temporary:
+        copy = temporary / "representation"
         copy.mkdir(mode=0o755)
         size = 0
         for path in sorted(folder.rglob("*")):
@@ -147,7 +163,7 @@ def _check_readable(data_root: Path, path: Path) -> None:
 class _Stream(io.RawIOBase):
     """The chunks of an archive as a file, with an end to what is taken."""
 
-    def __init__(self, chunks: Iterator[bytes], limit: int) -> None:
+    def __init__(self, chunks: Iterator[bytes], limit: float) -> None:
         self._chunks = chunks
         self._limit = limit
         self._taken = 0

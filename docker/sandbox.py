@@ -5,13 +5,16 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import docker
+import engine
+import image
 import interrupts
+import ownership
 from docker.errors import APIError, NotFound
 from docker.types import DeviceRequest, LogConfig, Mount, Ulimit
 from live_log import LiveLog
@@ -24,6 +27,10 @@ SHARED = "/SHARED"
 _MEBIBYTE = 2**20
 _GIBIBYTE = 2**30
 _SECONDS_BETWEEN_LOOKS = 0.2
+# How much later a container ends itself than it is ended from outside, should nobody be there.
+_SECONDS_ALONE = 10
+# Before its copies are taken out, the keeper has to last; then it ends by itself too.
+_SECONDS_TO_TAKE = 3600
 
 
 @dataclass(frozen=True)
@@ -60,7 +67,7 @@ class Job:
         environment: Environment variables.
         mounts: Folders and files of this machine, read-only, by their path in the container.
         entrypoint: In place of the image's own.
-        gpu: Whether it gets an NVIDIA GPU.
+        gpu: What to ask of the engine for a GPU; None for none.
     """
 
     title: str
@@ -69,7 +76,7 @@ class Job:
     environment: Mapping[str, str]
     mounts: Mapping[str, Path]
     entrypoint: Sequence[str] | None = None
-    gpu: bool = False
+    gpu: DeviceRequest | None = None
 
 
 @dataclass(frozen=True)
@@ -80,11 +87,13 @@ class Ending:
         exit_code: Its main process's.
         seconds: How long it ran.
         stopped: Why it was stopped from outside; "" when it ended by itself.
+        requested: Whether it was stopped since a person wished it.
     """
 
     exit_code: int
     seconds: float
     stopped: str
+    requested: bool = False
 
 
 @dataclass(frozen=True)
@@ -111,7 +120,7 @@ def default_cpus(client: docker.DockerClient) -> float:
 
 
 @contextlib.contextmanager
-def output(client: docker.DockerClient, image: str, limit: int) -> Iterator[Output]:
+def output(client: docker.DockerClient, image: str, limit: int, seconds: float) -> Iterator[Output]:
     """Makes an empty folder that the user of the container owns, and removes it at the end.
 
     It is a tmpfs of a size: the kernel itself refuses what is too much, nothing of it reaches this
@@ -121,6 +130,7 @@ def output(client: docker.DockerClient, image: str, limit: int) -> Iterator[Outp
         client: The engine.
         image: Any image that has `sleep`.
         limit: Bytes.
+        seconds: How long it is used at most.
 
     Yields:
         The folder.
@@ -130,11 +140,13 @@ def output(client: docker.DockerClient, image: str, limit: int) -> Iterator[Outp
     with _removed_volume(client, name), _removed_container(client, name):
         with interrupts.shielded():
             client.volumes.create(
-                name, driver_opts={"type": "tmpfs", "device": "tmpfs", "o": options}
+                name,
+                driver_opts={"type": "tmpfs", "device": "tmpfs", "o": options},
+                labels={ownership.LABEL: ownership.owner()},
             )
             keeper = client.containers.create(
                 image,
-                entrypoint=["sleep", "infinity"],
+                entrypoint=["sleep", str(int(seconds) + _SECONDS_TO_TAKE)],
                 name=name,
                 mounts=[Mount(SHARED, name, type="volume", read_only=True, no_copy=True)],
                 **_hardened(memory=64 * _MEBIBYTE, processes=8, cpus=0.5),
@@ -143,8 +155,28 @@ def output(client: docker.DockerClient, image: str, limit: int) -> Iterator[Outp
         yield Output(name, keeper)
 
 
+@dataclass(frozen=True)
+class Supervision:
+    """What is done with a container while it runs, beside what its limits ask.
+
+    Attributes:
+        request: Once it is set, the container is ended as if its time was up.
+        save: Called from time to time.
+        save_every: Seconds from one call of `save` to the next.
+    """
+
+    request: threading.Event
+    save: Callable[[], None]
+    save_every: float
+
+
 def run(
-    client: docker.DockerClient, job: Job, shared: Output, limits: Limits, log: LiveLog
+    client: docker.DockerClient,
+    job: Job,
+    shared: Output,
+    limits: Limits,
+    log: LiveLog,
+    supervision: Supervision | None = None,
 ) -> Ending:
     """Runs a container to its end, or to the end of what it may use, and removes it.
 
@@ -154,33 +186,34 @@ def run(
         shared: The folder that it may write, `SHARED` in the container.
         limits: What it may use.
         log: Takes its output.
+        supervision: What else is done while it runs.
 
     Returns:
         How it ended.
     """
     name = f"portal-{job.title}-{uuid.uuid4().hex[:12]}"
-    mounts = [
-        Mount(target, os.fspath(source), type="bind", read_only=True)
-        for target, source in job.mounts.items()
-    ]
-    mounts.append(Mount(SHARED, shared.volume, type="volume", no_copy=True))
     with _removed_container(client, name):
         with interrupts.shielded():
             container = client.containers.create(
                 job.image,
-                command=list(job.arguments),
-                entrypoint=list(job.entrypoint) if job.entrypoint else None,
+                entrypoint=_timed(client, job, limits),
                 name=name,
-                environment=dict(job.environment),
-                mounts=mounts,
+                # Which BLAS kernels compute is this machine's to say, so that numbers are the same.
+                environment={
+                    **{
+                        key: value
+                        for key, value in os.environ.items()
+                        if key.startswith("OPENBLAS_")
+                    },
+                    **job.environment,
+                },
+                **mounts(job.mounts, shared, engine.has_selinux(client)),
                 # On a GPU, torch.compile loads from there what it has compiled.
                 tmpfs={
                     "/tmp": f"size={_GIBIBYTE},mode=1777,nosuid,nodev{',exec' if job.gpu else ''}"
                 },
                 shm_size=_GIBIBYTE,
-                device_requests=(
-                    [DeviceRequest(count=1, capabilities=[["gpu"]])] if job.gpu else None
-                ),
+                device_requests=[job.gpu] if job.gpu else None,
                 **_hardened(limits.memory, limits.processes, limits.cpus),
             )
         # Attached before the start, so that not a line is lost; the engine keeps no log of its own,
@@ -190,9 +223,47 @@ def run(
         reader.start()
         with interrupts.shielded():
             container.start()
-        ending = _watch(container, limits, log, reader)
+        ending = _watch(container, limits, log, reader, supervision)
         reader.finish()
     return ending
+
+
+def _timed(client: docker.DockerClient, job: Job, limits: Limits) -> list[str]:
+    """The command, with a wall clock inside the container: this process may be killed.
+
+    What ends it from outside comes first. The rest of the container ends with `timeout`, which is
+    its first process.
+    """
+    config = image.get(client, job.image).attrs["Config"]
+    if job.entrypoint:
+        command = [*job.entrypoint, *job.arguments]
+    else:
+        command = [*(config.get("Entrypoint") or ()), *(job.arguments or config.get("Cmd") or ())]
+    alone = limits.grace + _SECONDS_ALONE
+    return [
+        *("timeout", "--foreground", f"--kill-after={alone:.3f}", f"{limits.seconds + alone:.3f}"),
+        *command,
+    ]
+
+
+def mounts(seen: Mapping[str, Path], shared: Output, labelled: bool) -> dict[str, Any]:
+    """What a container sees of this machine, as docker-py wants it.
+
+    Args:
+        seen: Folders and files of this machine, by their path in the container.
+        shared: The folder that it may write.
+        labelled: Whether the files have to be given SELinux's label of containers' files. Only an
+            old-style volume can; the other kind tells when the engine doesn't see a file.
+    """
+    volume = Mount(SHARED, shared.volume, type="volume", no_copy=True)
+    if labelled:
+        volumes = [f"{os.fspath(source)}:{target}:ro,z" for target, source in seen.items()]
+        return {"mounts": [volume], "volumes": volumes}
+    binds = [
+        Mount(target, os.fspath(source), type="bind", read_only=True)
+        for target, source in seen.items()
+    ]
+    return {"mounts": [*binds, volume]}
 
 
 class _Reader(threading.Thread):
@@ -230,10 +301,17 @@ class _Reader(threading.Thread):
             self.check()
 
 
-def _watch(container: Any, limits: Limits, log: LiveLog, reader: _Reader) -> Ending:
-    started = time.monotonic()
+def _watch(
+    container: Any,
+    limits: Limits,
+    log: LiveLog,
+    reader: _Reader,
+    supervision: Supervision | None,
+) -> Ending:
+    started = saved = time.monotonic()
     stopped = ""
-    asked = False
+    ends = limits.seconds  # when SIGTERM is due, on the container's clock
+    asked = requested = False
     while True:
         state = container.client.api.inspect_container(container.id)["State"]
         seconds = time.monotonic() - started
@@ -241,28 +319,33 @@ def _watch(container: Any, limits: Limits, log: LiveLog, reader: _Reader) -> End
             break
         log.tick(seconds)
         reader.check()
+        if supervision and supervision.request.is_set() and not asked:
+            requested = True
+            ends = seconds
+        why = (
+            "was interrupted"
+            if requested
+            else f"ran past its wall clock of {format_duration(limits.seconds)}"
+        )
         if log.is_full.is_set():
             stopped = f"printed more than {limits.printed // _MEBIBYTE} MiB and was killed"
             _kill(container, "SIGKILL")
-        elif seconds > limits.seconds + limits.grace:
-            stopped = (
-                f"ran past its wall clock of {format_duration(limits.seconds)}, ignored SIGTERM "
-                f"for {format_duration(limits.grace)} and was killed"
-            )
+        elif seconds > ends + limits.grace:
+            stopped = f"{why}, ignored SIGTERM for {format_duration(limits.grace)} and was killed"
             _kill(container, "SIGKILL")
-        elif seconds > limits.seconds and not asked:
+        elif seconds >= ends and not asked:
             asked = True
-            stopped = (
-                f"ran past its wall clock of {format_duration(limits.seconds)} and was ended by "
-                "SIGTERM"
-            )
+            stopped = f"{why} and was ended by SIGTERM"
             _kill(container, "SIGTERM")
+        elif supervision and not asked and time.monotonic() - saved > supervision.save_every:
+            supervision.save()
+            saved = time.monotonic()
         time.sleep(_SECONDS_BETWEEN_LOOKS)
     if state["OOMKilled"] and not stopped:
         stopped = (
             f"needed more than its {limits.memory / _GIBIBYTE:.3g} GiB of memory and was killed"
         )
-    return Ending(int(state["ExitCode"]), seconds, stopped)
+    return Ending(int(state["ExitCode"]), seconds, stopped, requested)
 
 
 def _kill(container: Any, signal_name: str) -> None:
@@ -285,6 +368,7 @@ def _hardened(memory: int, processes: int, cpus: float) -> dict[str, Any]:
         "ulimits": [Ulimit(name="core", soft=0, hard=0)],
         "oom_score_adj": 500,  # the first to go when the machine itself has no memory left
         "log_config": LogConfig(type="none"),
+        "labels": {ownership.LABEL: ownership.owner()},
         "healthcheck": {"test": ["NONE"]},
     }
 

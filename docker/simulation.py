@@ -1,7 +1,6 @@
 """The portal's round: train in one container, score what it exported in another."""
 
 import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,17 +8,18 @@ from pathlib import Path
 import docker
 import image
 import interrupts
+import ownership
 import results
 import sandbox
 import scoring
+from docker.types import DeviceRequest
 from live_log import LiveLog
-from sandbox import SHARED, Job, Limits
+from sandbox import SHARED, Ending, Job, Limits, Output, Supervision
 from scoring import DATASET, Scoring
 
 from submission.datasets import Dataset
 from submission.errors import UserError
-from submission.files import TEMPORARY_PREFIX
-from submission.run_folder import RunFolder, set_aside
+from submission.run_folder import RunFolder, exclusive, set_aside
 
 _OWN_LOG = "container.log"
 # What is written here after training; a submission's own files of these names would be in the way.
@@ -49,7 +49,8 @@ class Round:
         dataset: The data set, already in `data_root`.
         data_root: The folder of the data sets.
         output: The folder of the runs.
-        gpu: Whether training gets a GPU.
+        gpu: What to ask of the engine for training's GPU; None for none.
+        save_every: Seconds from one copy of what training has written to the next.
         training: What training may use.
         scoring: What scoring may use.
     """
@@ -60,7 +61,8 @@ class Round:
     dataset: Dataset
     data_root: Path
     output: Path
-    gpu: bool
+    gpu: DeviceRequest | None
+    save_every: float
     training: Limits
     scoring: Limits
 
@@ -68,41 +70,83 @@ class Round:
 def simulate(client: docker.DockerClient, one: Round) -> None:
     """Trains and scores as the portal did; the run's folder then holds all of it.
 
-    A submission that is killed is scored by its last export.
+    A submission that is killed is scored by its last export. What training has written is copied
+    out from time to time, to the run's folder with `.unfinished` behind its name; of a process that
+    is killed, or of an engine that goes away, that remains.
 
     Args:
         client: The engine.
         one: The submission.
 
     Raises:
-        UserError: The submission exported nothing, was refused, or had to be stopped in scoring.
+        UserError: The submission exported nothing, was refused, or had to be stopped in scoring; or
+            another process simulates one of this name.
         RuntimeError: Training or scoring failed.
+        KeyboardInterrupt: A person wished it. Training ended as if its time was up; the message
+            says where it is kept.
     """
     image.get(client, one.image)
-    one.output.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=one.output) as temporary:
-        staging = Path(temporary)
-        run = staging / "run"
-        run.mkdir()
-        failure = _train(client, one, staging, run)
-        _put(one.output / one.name, run)
     folder = RunFolder(one.output / one.name)
-    print(f"scores: {_score(client, one, folder)}", flush=True)
-    try:
-        print(f"report: {_report(client, one, folder)}", flush=True)
-    except (UserError, RuntimeError) as error:
-        print(f"no report: {error}", flush=True)
+    with exclusive(folder):
+        _recover(folder)
+        ending, failure = _train(client, one, folder)
+        kept = f"{folder.path} is kept; python docker/portal.py score {folder.representation}"
+        if ending.requested:
+            raise KeyboardInterrupt(f"interrupted: {kept} scores it")
+        try:
+            print(f"scores: {_score(client, one, folder)}", flush=True)
+            try:
+                print(f"report: {_report(client, one, folder)}", flush=True)
+            except (UserError, RuntimeError) as error:
+                print(f"no report: {error}", flush=True)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"interrupted: {kept} scores it") from None
     if failure:
         raise RuntimeError(failure)
 
 
-def _train(client: docker.DockerClient, one: Round, staging: Path, run: Path) -> str:
-    """Trains; returns what went wrong although there is something to score, else ""."""
+def _unfinished(folder: RunFolder) -> Path:
+    return folder.path.with_name(f"{folder.path.name}.unfinished")
+
+
+def _recover(folder: RunFolder) -> None:
+    """Puts the last copy that a killed simulation made in the run's place."""
+    copy = _unfinished(folder)
+    if copy.exists():
+        print(f"of a simulation that was killed, the last copy is kept as {folder.path}")
+        _put(folder, copy)
+
+
+def _train(client: docker.DockerClient, one: Round, folder: RunFolder) -> tuple[Ending, str]:
+    """Trains, and puts what was written in the run's folder.
+
+    Returns:
+        How it ended, and what went wrong although there is something to score, else "".
+    """
+    try:
+        with ownership.temporary_folder(one.output) as staging:
+            run = staging / "run"
+            run.mkdir()
+            ending, failure = _train_in_container(client, one, folder, staging)
+            _put(folder, run)
+    except BaseException:
+        if _unfinished(folder).exists():
+            print(f"its last copy while it trained is {_unfinished(folder)}", flush=True)
+        raise
+    shutil.rmtree(_unfinished(folder), ignore_errors=True)
+    return ending, failure
+
+
+def _train_in_container(
+    client: docker.DockerClient, one: Round, folder: RunFolder, staging: Path
+) -> tuple[Ending, str]:
     limits = one.training
     log_file = staging / _OWN_LOG
+    run = staging / "run"
     with (
-        sandbox.output(client, one.image, limits.output) as shared,
+        sandbox.output(client, one.image, limits.output, limits.seconds) as shared,
         LiveLog("training", limits.seconds, log_file, limits.printed) as log,
+        interrupts.requested() as request,
     ):
         job = Job(
             title="training",
@@ -113,40 +157,74 @@ def _train(client: docker.DockerClient, one: Round, staging: Path, run: Path) ->
                 "AICROWD_OUTPUT_PATH": SHARED,
                 "AICROWD_EVALUATION_NAME": one.name,
                 "AICROWD_DATASET_NAME": one.dataset.name,
-                "AICROWD_CUDA": str(int(one.gpu)),
+                "AICROWD_CUDA": str(int(one.gpu is not None)),
                 "DISENTANGLEMENT_LIB_DATA": DATASET,
                 "NDC_ROOT": "/home/aicrowd",
             },
             mounts=results.data_set_mounts(one.data_root, DATASET, one.dataset),
             gpu=one.gpu,
         )
-        ending = sandbox.run(client, job, shared, limits, log)
+
+        def save() -> None:
+            _copy(shared, one, log_file, folder)
+
+        supervision = Supervision(request, save, one.save_every)
+        ending = sandbox.run(client, job, shared, limits, log, supervision)
         results.take(shared, one.name, run, limits.output)
-    for name in _OURS:
-        if (run / name).is_dir():
-            shutil.rmtree(run / name)
-        (run / name).unlink(missing_ok=True)
-    log_file.replace(run / _OWN_LOG)
-    exported = any(path.is_file() for path in (run / "representation").rglob("*"))
-    if not exported:
+    _place_log(run, log_file)
+    if not _has_export(run):
+        if ending.requested:
+            raise KeyboardInterrupt("interrupted before training had exported anything")
         scoring.check(ending, "training", log)
         raise UserError(
             f"the submission wrote nothing to representation/ in {SHARED}/{one.name} "
             "($AICROWD_OUTPUT_PATH/$AICROWD_EVALUATION_NAME): export there"
         )
     if ending.stopped:
-        print(f"training: the submission {ending.stopped}; its last export is scored", flush=True)
-        return ""
+        scored = "" if ending.requested else "; its last export is scored"
+        print(f"training: the submission {ending.stopped}{scored}", flush=True)
+        return ending, ""
     if ending.exit_code:
         failure = f"training ended with exit code {ending.exit_code}"
         print(f"{failure}; its last export is scored", flush=True)
-        return failure
-    return ""
+        return ending, failure
+    return ending, ""
+
+
+def _copy(shared: Output, one: Round, log_file: Path, folder: RunFolder) -> None:
+    """Copies what training has written; a copy that can't be made is made the next time."""
+    with ownership.temporary_folder(one.output) as place:
+        run = place / "run"
+        run.mkdir()
+        try:
+            results.take(shared, one.name, run, one.training.output)
+        # A file may grow while it is read. What is refused is told at the end.
+        except (RuntimeError, UserError, OSError):
+            return
+        if not _has_export(run):
+            return
+        shutil.copyfile(log_file, place / _OWN_LOG)
+        _place_log(run, place / _OWN_LOG)
+        copy = _unfinished(folder)
+        if copy.exists():
+            copy.rename(place / "older")
+        run.rename(copy)
+
+
+def _has_export(run: Path) -> bool:
+    return any(path.is_file() for path in (run / "representation").rglob("*"))
+
+
+def _place_log(run: Path, log_file: Path) -> None:
+    for name in _OURS:
+        if (run / name).is_dir():
+            shutil.rmtree(run / name)
+        (run / name).unlink(missing_ok=True)
+    log_file.replace(run / _OWN_LOG)
 
 
 def _score(client: docker.DockerClient, one: Round, folder: RunFolder) -> Path:
-    with tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=folder.path) as temporary:
-        place = Path(temporary)
+    with ownership.temporary_folder(one.output) as place:
         task = Scoring(
             image=one.image,
             representation=folder.representation,
@@ -161,11 +239,10 @@ def _score(client: docker.DockerClient, one: Round, folder: RunFolder) -> Path:
 
 def _report(client: docker.DockerClient, one: Round, folder: RunFolder) -> Path:
     """Draws the report in a third container: it runs the submission's decoder."""
-    with tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX, dir=folder.path.parent) as temporary:
-        place = Path(temporary)
+    with ownership.temporary_folder(one.output) as place:
         with (
             results.readable_copy(folder.path, one.training.output) as copy,
-            sandbox.output(client, one.image, one.scoring.output) as shared,
+            sandbox.output(client, one.image, one.scoring.output, one.scoring.seconds) as shared,
             LiveLog("report", one.scoring.seconds, place / "log.txt", one.scoring.printed) as log,
         ):
             job = Job(
@@ -181,21 +258,32 @@ def _report(client: docker.DockerClient, one: Round, folder: RunFolder) -> Path:
             )
             ending = sandbox.run(client, job, shared, one.scoring, log)
             scoring.check(ending, "report", log)
-            results.take(shared, "report", place, one.scoring.output)
-        return (place / "report.html").replace(folder.path / "report.html")
+            left = place / "left"
+            left.mkdir()
+            results.take(shared, "report", left, one.scoring.output)
+        if not (left / "report.html").is_file():
+            raise RuntimeError("the container left none")
+        return (left / "report.html").replace(folder.path / "report.html")
 
 
 def move_scores(place: Path, folder: Path) -> Path:
-    """Moves what scoring left into a run's folder; returns the path of `scores.json` there."""
-    shutil.rmtree(folder / "metrics", ignore_errors=True)
-    shutil.move(place / "metrics", folder / "metrics")
-    shutil.move(place / "log.txt", folder / "scoring.log")
-    return (place / "scores.json").replace(folder / "scores.json")
+    """Moves what scoring left into a run's folder; returns the path of `scores.json` there.
+
+    Args:
+        place: Holds it, on the disk of the folder.
+        folder: Earlier scores in it are replaced.
+    """
+    with interrupts.shielded():
+        if (folder / "metrics").exists():
+            (folder / "metrics").rename(place / "earlier")
+        (place / "metrics").rename(folder / "metrics")
+        (place / "log.txt").replace(folder / "scoring.log")
+        return (place / "scores.json").replace(folder / "scores.json")
 
 
-def _put(folder: Path, run: Path) -> None:
+def _put(folder: RunFolder, run: Path) -> None:
     """Puts a run in its place; an earlier one of the same name is kept."""
     with interrupts.shielded():
-        if folder.exists():
-            print(f"an earlier run of this name was kept as {set_aside(RunFolder(folder))}")
-        run.replace(folder)
+        if folder.path.exists():
+            print(f"an earlier run of this name was kept as {set_aside(folder)}")
+        run.replace(folder.path)

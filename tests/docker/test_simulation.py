@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import ownership
 import pytest
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -35,6 +36,20 @@ while :; do sleep 1; done
 """
 
 
+def names_in(folder):
+    """What is in a folder of runs, but for the locks of their names and the images' sources."""
+    names = (path.name for path in folder.iterdir())
+    return sorted(name for name in names if not name.endswith(".lock") and "context-" not in name)
+
+
+def wait_for(process, wanted):
+    """Reads a command's lines until one is there."""
+    for line in process.stdout:
+        if line == f"{wanted}\n":
+            return
+    raise AssertionError(process.stderr.read())
+
+
 def test_our_submission_trains_is_ended_by_sigterm_and_scored(portal):
     answer = portal("simulate", "--time-limit", "30s -- --preset quick --budget 10m")
     assert answer.code == 0, answer.errors
@@ -54,7 +69,7 @@ def test_our_submission_trains_is_ended_by_sigterm_and_scored(portal):
     assert record["status"] == "interrupted"
     assert record["git_revision"] != "unknown"
     assert all(path.stat().st_uid == os.getuid() for path in folder.rglob("*"))
-    assert [path.name for path in portal.folder.iterdir()] == ["experiment_name"]
+    assert names_in(portal.folder) == ["experiment_name"]
 
 
 def test_a_submission_that_ignores_sigterm_is_killed_and_its_last_export_scored(
@@ -147,22 +162,115 @@ done
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_an_interruption_removes_everything(portal, make_submission, number):
+def test_a_second_interruption_removes_everything(portal, make_submission, number):
     process = portal.start("simulate", image=make_submission(STUBBORN))
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line == "exported\n":
-            break
+    wait_for(process, "exported")
     started = time.monotonic()
     os.killpg(process.pid, number)
     time.sleep(0.2)
-    os.killpg(process.pid, number)  # an impatient second one
+    os.killpg(process.pid, number)
     _, errors = process.communicate(timeout=60)
     assert time.monotonic() - started < 30
     assert process.returncode == 1
     assert errors == "interrupted: the containers and what they wrote are removed\n"
-    assert list(portal.folder.glob("*experiment_name*")) == []
-    assert list(portal.folder.glob(".incomplete-*")) == []
+    assert names_in(portal.folder) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interruption_ends_training_as_if_its_time_was_up_and_keeps_it(
+    portal, make_submission, number
+):
+    tag = make_submission(STUBBORN.replace("trap '' TERM", "trap 'echo ended; exit 0' TERM"))
+    process = portal.start("simulate", image=tag)
+    wait_for(process, "exported")
+    os.killpg(process.pid, number)
+    output, errors = process.communicate(timeout=60)
+    folder = portal.folder / "experiment_name"
+    assert process.returncode == 1
+    assert "training: the submission was interrupted and was ended by SIGTERM\n" in output
+    assert errors == (
+        f"interrupted: {folder} is kept; python docker/portal.py score {folder}/representation "
+        "scores it\n"
+    )
+    assert (folder / "representation/pytorch_model.pt").exists()
+    assert (folder / "container.log").read_text() == "exported\nended\n"
+    assert names_in(portal.folder) == ["experiment_name"]
+
+
+def test_an_interruption_before_an_export_leaves_nothing(portal, make_submission):
+    process = portal.start("simulate", image=make_submission("echo begun; sleep 1000 & wait"))
+    wait_for(process, "begun")
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert errors == "interrupted before training had exported anything\n"
+    assert names_in(portal.folder) == []
+
+
+def test_what_kill_9_leaves_is_swept_and_the_last_copy_is_kept(
+    portal, make_submission, left_on_engine
+):
+    tag = make_submission(STUBBORN)
+    process = portal.start("simulate", "--save-every 2s", image=tag)
+    wait_for(process, "exported")
+    copy = portal.folder / "experiment_name.unfinished"
+    deadline = time.monotonic() + 60
+    while not copy.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=60)
+    assert left_on_engine() != []
+    assert (copy / "representation/pytorch_model.pt").exists()
+    assert (copy / "container.log").read_text() == "exported\n"
+
+    answer = portal("simulate", image=make_submission("echo nothing"))
+    assert answer.error.startswith("the submission wrote nothing to representation/")
+    folder = portal.folder / "experiment_name"
+    assert f"of a simulation that was killed, the last copy is kept as {folder}\n" in answer.output
+    assert (folder / "representation/pytorch_model.pt").exists()
+    assert names_in(portal.folder) == ["experiment_name"]
+    assert left_on_engine() == []
+
+
+def test_a_container_ends_itself_when_nobody_is_there_to_end_it(portal, make_submission, client):
+    tag = make_submission(STUBBORN)
+    process = portal.start("simulate", "--time-limit 5s --grace 1s", image=tag)
+    wait_for(process, "exported")
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=60)
+    deadline = time.monotonic() + 5 + 2 * (1 + 10) + 10
+    while client.containers.list(filters={"name": "portal-training-"}):
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    ownership.sweep(client, [portal.folder])
+
+
+def test_a_second_simulation_of_one_name_is_refused(portal, make_submission):
+    tag = make_submission(STUBBORN)
+    process = portal.start("simulate", image=tag)
+    wait_for(process, "exported")
+    try:
+        assert portal("simulate", image=tag).error == (
+            f"{portal.folder}/experiment_name is in use by another run: choose another --name"
+        )
+    finally:
+        os.killpg(process.pid, signal.SIGINT)
+        time.sleep(0.2)
+        os.killpg(process.pid, signal.SIGINT)
+        process.communicate(timeout=60)
+
+
+def test_printed_progress_of_any_kind_ends_nothing(portal, make_submission):
+    script = """
+event='{"event_type": "x", "payload": {"training_progress": '
+echo "$event$(printf '9%.0s' $(seq 400))}}"
+echo "$event$(printf '[%.0s' $(seq 1900))"
+echo done
+"""
+    answer = portal("simulate", image=make_submission(script))
+    assert answer.error.startswith("the submission wrote nothing to representation/")
+    assert "done" in answer.output.splitlines()
 
 
 def test_a_terminal_shows_a_bar_that_follows_training(portal, make_submission):
