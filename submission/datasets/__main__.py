@@ -3,6 +3,7 @@
 import argparse
 import logging
 import math
+import os
 from pathlib import Path
 
 from submission.datasets import (
@@ -87,7 +88,7 @@ def missing_files(name: str, data_root: Path) -> list[Path]:
     """Lists the files (or folders) that a data set needs and that aren't there."""
     if name in rendered.GRID_OF_NAME:
         places = rendered.possible_paths(name, data_root)
-        return [] if any(place.exists() for place in places) else places[:1]
+        return [] if any(map(os.path.exists, places)) else places[:1]
     if name == "cars3d":
         return [] if cars3d.find_folder(data_root) else [data_root / cars3d.FOLDER]
     if name == "shapes3d":

@@ -79,6 +79,10 @@ class Transfer:
     total: int | None
 
 
+class _Stopped(UserError):
+    """The transfer can't go on, for a reason that says nothing of the file at the address."""
+
+
 class _Dropped(Exception):
     """The transfer stopped for a reason that may pass."""
 
@@ -168,24 +172,20 @@ def fetch(remote: RemoteFile, data_root: Path) -> None:
 
 def _fetch_from_any(remote: RemoteFile, part: Path) -> None:
     """Fetches from the first address that has the right file; else tells what today's answered."""
-    try:
-        transfer(remote.url, part, remote.size)
-        _verify(remote, part)
-    except UserError as error:
-        if out_of_room(error):
+    answers: list[UserError] = []
+    for url in (remote.url, *remote.older_urls):
+        if answers:
+            log.warning("%s; trying %s", answers[-1], url)
+        try:
+            transfer(url, part, remote.size)
+            _verify(replace(remote, url=url), part)
+        except _Stopped:
             raise
-        for url in remote.older_urls:
-            log.warning("%s; trying %s", error, url)
-            try:
-                transfer(url, part, remote.size)
-                _verify(replace(remote, url=url), part)
-            except UserError as also:
-                if out_of_room(also):
-                    raise
-                log.warning("%s", also)
-            else:
-                return
-        raise
+        except UserError as answer:
+            answers.append(answer)
+        else:
+            return
+    raise answers[0]
 
 
 def transfer(url: str, part: Path, size: int | None = None) -> None:
@@ -219,7 +219,7 @@ def _transfer_patiently(url: str, part: Path, size: int | None) -> None:
             failures = 1 if reached > furthest else failures + 1
             furthest = max(furthest, reached)
             if failures >= ATTEMPTS_WITHOUT_PROGRESS:
-                raise UserError(
+                raise _Stopped(
                     f"{url} can't be fetched ({_reason(error)}) after {failures} attempts; check "
                     f"the network and run the command again: it goes on at byte {reached:,}"
                 ) from error
@@ -228,8 +228,8 @@ def _transfer_patiently(url: str, part: Path, size: int | None) -> None:
             time.sleep(wait)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise UserError(f"no room on the disk for {part}: free some space") from error
-            raise UserError(f"{part} can't be written: {error.strerror}") from error
+                raise _Stopped(f"no room on the disk for {part}: free some space") from error
+            raise _Stopped(f"{part} can't be written: {error.strerror}") from error
 
 
 def _transfer_once(url: str, part: Path, size: int | None) -> None:
@@ -265,9 +265,9 @@ def _transfer_once(url: str, part: Path, size: int | None) -> None:
             _discard(part)
             raise UserError(f"{url} has {total:,} bytes; the published file has {size:,}")
         if total is not None and not has_room(part.parent, total - begin):
-            raise UserError(
+            raise _Stopped(
                 f"no room on the disk for {part}: {total - begin:,} bytes are still to come"
-            ) from OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            )
         if begin == 0:
             # The note goes first: bytes without one are never taken for a part of anything.
             part.unlink(missing_ok=True)

@@ -323,7 +323,7 @@ def _what_it_is_instead(path: Path) -> str | None:
 
 def has_room(folder: Path, wanted: int) -> bool:
     """Whether the disk of a folder (or of its nearest existing parent) has that many bytes free."""
-    while not folder.exists() and folder != folder.parent:
+    while not os.path.exists(folder) and folder != folder.parent:
         folder = folder.parent
     return shutil.disk_usage(folder).free >= wanted
 

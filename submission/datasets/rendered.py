@@ -144,7 +144,7 @@ def is_current(path: Path) -> bool:
     Raises:
         UserError: The file is damaged.
     """
-    if not path.exists():
+    if not os.path.exists(path):  # False as well where the folder can't be entered
         return False
     with damage_named(path), np.load(path) as archive:
         current = "renderer" not in archive or str(archive["renderer"]) == renderer_version()

@@ -523,6 +523,20 @@ def test_without_any_address_left_todays_answer_is_told(
         fetch(replace(remote, older_urls=(older.url,)), tmp_path)
 
 
+def test_a_passing_trouble_is_no_reason_to_leave_todays_address(
+    server: Server, remote: RemoteFile, tmp_path: Path, older: Server
+) -> None:
+    half = len(server.content) // 2
+    server.hang_up_after = [half]
+    with pytest.MonkeyPatch.context() as impatient:
+        impatient.setattr(download, "ATTEMPTS_WITHOUT_PROGRESS", 1)
+        with pytest.raises(UserError, match=f"it goes on at byte {half:,}"):
+            fetch(replace(remote, older_urls=(older.url,)), tmp_path)
+    assert older.requests == []
+    fetch(replace(remote, older_urls=(older.url,)), tmp_path)
+    assert server.requests[1]["Range"] == f"bytes={half}-"
+
+
 def test_a_part_from_one_address_is_no_part_of_another(
     server: Server, part: Path, older: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -66,3 +66,10 @@ def test_nothing_found_names_the_right_place(tmp_path: Path, root: str) -> None:
     with pytest.raises(UserError, match="download mpi3d_toy") as caught:
         require(tmp_path / root, EXPECTED, "mpi3d_toy")
     assert str(tmp_path / root / EXPECTED) in str(caught.value)
+
+
+def test_a_folder_that_cannot_be_read_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(UserError, match=r"loop can't be read: ") as caught:
+        find(tmp_path / "loop", EXPECTED)
+    assert "\n" not in str(caught.value)
