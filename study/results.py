@@ -258,7 +258,7 @@ def _read_json(path: Path, absent: str) -> dict[str, Any]:
         content = json.loads(path.read_text())
     except (FileNotFoundError, NotADirectoryError):
         raise _NotReadyError(absent) from None
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         content = None
     if not isinstance(content, dict):
         raise _NotReadyError(f"{path.name} is unreadable")

@@ -16,6 +16,7 @@ from study.jobs import Job
 from submission.environment import Environment
 from submission.errors import EXIT_DONE, EXIT_USER_ERROR, UserError, no_room
 from submission.files import TEMPORARY_PREFIX, out_of_room
+from submission.record import read_record
 from submission.run_folder import RunFolder
 
 _SECONDS_BETWEEN_LOOKS = 0.1
@@ -97,7 +98,7 @@ def is_trained(run: RunFolder) -> bool:
         UserError: The record can't be read.
     """
     # The checkpoint is removed when everything else has been written.
-    return _read(run, run.record).get("status") == "finished" and not run.checkpoint.exists()
+    return _record(run).get("status") == "finished" and not run.checkpoint.exists()
 
 
 def progress(job: Job, folder: StudyFolder) -> str:
@@ -133,7 +134,12 @@ def _snapshots(job: Job, run: RunFolder) -> list[RunFolder]:
     """
     if job.snapshot_every is None:
         return []
-    steps = range(0, _read(run, run.record)["steps"], job.snapshot_every)
+    record = _record(run)
+    if "steps" not in record:
+        raise UserError(
+            f"{run.record} tells no number of steps: remove {run.path} and it is trained anew"
+        )
+    steps = range(0, record["steps"], job.snapshot_every)
     snapshots = [RunFolder(run.snapshots / str(step)) for step in steps]
     for snapshot in snapshots:
         if not snapshot.model.exists():
@@ -146,9 +152,17 @@ def _snapshots(job: Job, run: RunFolder) -> list[RunFolder]:
 
 def _check_trained(run: RunFolder) -> None:
     """Refuses what training may leave although it ended well."""
-    record = _read(run, run.record)
+    record = _record(run)
     if record.get("status") != "finished":
         raise RunFailed(f"training ended {record.get('status')}: {record.get('message')}")
+
+
+def _record(run: RunFolder) -> dict[str, Any]:
+    """What a run's training recorded; empty where there is none yet."""
+    try:
+        return read_record(run.record)
+    except UserError as error:
+        raise UserError(f"{error}, or remove {run.path} and it is done anew") from error
 
 
 def _read(run: RunFolder, path: Path) -> dict[str, Any]:
@@ -159,7 +173,7 @@ def _read(run: RunFolder, path: Path) -> dict[str, Any]:
             raise ValueError("no JSON object")
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(
             f"{path} can't be read ({error}): remove {run.path} and it is done anew"
         ) from error

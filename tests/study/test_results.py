@@ -64,11 +64,17 @@ def test_a_snapshot_without_scores_is_passed_over(drawn):
     assert scores_by_step(read(drawn.folder))["step"].tolist() == [1000]
 
 
+NO_STEPS = "training/run.json tells no number of steps"
+
+
 @pytest.mark.parametrize(
     ("file", "content", "reason"),
     [
         ("training/run.json", None, "not started"),
         ("training/run.json", "{", "run.json is unreadable"),
+        ("training/run.json", '{"status": "finished"}', NO_STEPS),
+        ("training/run.json", '{"status": "finished", "steps": "x"}', NO_STEPS),
+        ("training/run.json", "[" * 100_000, "run.json is unreadable"),
         ("training/run.json", '{"status": "interrupted"}', "training is interrupted"),
         ("training/run.json", '{"status": "running", "steps": 3}', "training is running"),
         ("scores.json", None, "not scored"),

@@ -113,6 +113,13 @@ def test_a_damaged_record_is_one_line(jobs, folder):
         execute(jobs[1], folder)
 
 
+@pytest.mark.parametrize("steps", ["", ', "steps": "x"', ', "steps": null'])
+def test_a_record_without_a_number_of_steps_is_one_line(jobs, folder, steps):
+    finished_record(folder, jobs[1]).write_text(f'{{"status": "finished"{steps}}}')
+    with pytest.raises(UserError, match=r"run\.json.* steps.* remove .*beta_vae-seed0"):
+        is_done(jobs[1], folder)
+
+
 def test_a_missing_snapshot_is_one_line(jobs, folder):
     finished_record(folder, jobs[1])
     with pytest.raises(UserError, match=r"snapshots/0/.* is missing.* remove .*beta_vae-seed0"):

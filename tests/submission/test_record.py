@@ -8,8 +8,6 @@ from submission.record import read_record
 
 def test_no_file_is_an_empty_record(tmp_path):
     assert read_record(tmp_path / "training" / "run.json") == {}
-    (tmp_path / "training").touch()
-    assert read_record(tmp_path / "training" / "run.json") == {}
 
 
 def test_an_older_versions_record_is_read(tmp_path):
@@ -23,6 +21,12 @@ def test_a_damaged_file_is_told(tmp_path, content):
     (tmp_path / "run.json").write_bytes(content)
     with pytest.raises(UserError, match=r"run\.json.*: mend or remove it"):
         read_record(tmp_path / "run.json")
+
+
+def test_a_file_in_place_of_the_folder_is_told(tmp_path):
+    (tmp_path / "training").touch()
+    with pytest.raises(UserError, match=r"run\.json can't be read .*Not a directory"):
+        read_record(tmp_path / "training" / "run.json")
 
 
 @pytest.mark.parametrize(
