@@ -202,10 +202,9 @@ def transfer(url: str, part: Path, size: int | None = None) -> None:
     """
     try:
         _transfer_patiently(url, part, size)
-    except KeyboardInterrupt as interrupt:
-        raise KeyboardInterrupt(
-            f"{part} keeps {_length(part):,} bytes: run the command again to go on"
-        ) from interrupt
+    except KeyboardInterrupt:
+        log.warning("%s keeps %s bytes: run the command again to go on", part, f"{_length(part):,}")
+        raise
 
 
 def _transfer_patiently(url: str, part: Path, size: int | None) -> None:
