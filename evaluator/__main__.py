@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from evaluator import metrics, representations, scores
+from evaluator import metrics, outputs, representations, scores
 from evaluator.arguments import LAST_SEED, parse_count, parse_seed, training_record
 from evaluator.ground_truth import GroundTruth
 from evaluator.intervals import Interval, t_interval
@@ -45,8 +45,10 @@ def main() -> None:
     Raises:
         UserError: A mistake in the arguments, the data set or the representation.
     """
-    arguments = _parse(sys.argv[1:])
-    chosen = metrics.choose(arguments.metrics)
+    arguments = _parse(_folder_first(sys.argv[1:]))
+    chosen = metrics.choose(
+        [name for word in arguments.metrics for name in word.replace(",", " ").split()]
+    )
     metrics.check_bindings(arguments.gin, chosen)
     last_seed = arguments.seed + arguments.repeats - 1
     if last_seed > LAST_SEED:
@@ -59,8 +61,8 @@ def main() -> None:
             f"--dataset is missing, and no training/run.json stands beside "
             f"{arguments.representation} to tell it"
         )
-    # The run folder: the parent of the folder as the user named it, links unresolved.
-    output = arguments.output or arguments.representation.absolute().parent
+    output = arguments.output or outputs.folder_for(arguments.representation)
+    outputs.check_writable(output)
 
     # Threads that spin while they wait make a batch 3 to 10 times slower once another process
     # wants the cores. OpenMP reads this when PyTorch is imported.
@@ -80,12 +82,16 @@ def main() -> None:
         f"of {name}, preset {arguments.preset}, seed {arguments.seed}",
         soft_wrap=True,
     )
+    beside = None
     by_seed: dict[int, list[Result]] = {seed: [] for seed in range(arguments.seed, last_seed + 1)}
     with _watched(console, representation) as (watched, begin):
         begin("engine")
         engine, score, warnings = engines.prepare(arguments.engine, ground_truth, watched)
         for warning in warnings:
             console.print(f"warning: {warning}", soft_wrap=True)
+        origin = scores.origin(
+            dataset, representation, seed=arguments.seed, engine=engine, preset=arguments.preset
+        )
         for metric in chosen:
             values = metrics.settings(metric, arguments.preset, arguments.gin)
             sizes = ", ".join(f"{name.split('.')[1]} {value}" for name, value in values.items())
@@ -102,20 +108,28 @@ def main() -> None:
                 console.print(f"{which}: {result.score:.4f} in {result.seconds:.1f} s")
                 for warning, count in result.warnings.items():
                     console.print(f"warning: {which}: {warning} ({count} times)", soft_wrap=True)
+            if metric is chosen[0]:
+                beside = scores.earlier(output)
+                if beside is not None and not scores.may_stand_together(
+                    beside, origin, chosen, arguments.gin, [*by_seed]
+                ):
+                    console.print(
+                        f"warning: {output} held other scores, which are in "
+                        f"{outputs.set_aside(output).name} now",
+                        soft_wrap=True,
+                    )
+                    beside = None
             scores.write_evaluation(output, by_seed[arguments.seed][-1], dataset, arguments.seed)
     results = by_seed[arguments.seed]
     intervals = _intervals(by_seed.values()) if arguments.repeats > 1 else None
     path = scores.write_scores(
         output,
         results,
-        dataset,
-        representation,
-        seed=arguments.seed,
-        engine=engine,
-        preset=arguments.preset,
+        origin,
         warnings=warnings,
         intervals=intervals,
         bindings=arguments.gin,
+        beside=beside,
     )
     title = f"{name}, preset {arguments.preset}, seed {arguments.seed}"
     console.print(scores.table(results, title, intervals))
@@ -134,6 +148,19 @@ def _intervals(by_seed: Collection[list[Result]]) -> dict[str, Interval]:
     }
     sums = [total for one in by_seed if (total := scores.challenge_sum(one)) is not None]
     return intervals | ({"sum": t_interval(sums)} if sums else {})
+
+
+def _folder_first(arguments: list[str]) -> list[str]:
+    """Moves a folder that ends the list of `--metrics`, and would pass for one, to the front."""
+    if "--metrics" not in arguments:
+        return arguments
+    start = stop = arguments.index("--metrics") + 1
+    while stop < len(arguments) and not arguments[stop].startswith("-"):
+        stop += 1
+    last = arguments[stop - 1]
+    if stop == start or last in metrics.ALL_METRICS or not Path(last).is_dir():
+        return arguments
+    return [last, *arguments[: stop - 1], *arguments[stop:]]
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
@@ -156,6 +183,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--metrics",
         nargs="+",
+        action="extend",
         default=[],
         metavar="METRIC",
         help=f"which of {', '.join(metrics.METRICS)} (default: these), "
@@ -200,7 +228,9 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         "--output",
         type=Path,
         metavar="DIR",
-        help="where metrics/, scores.json and report.html go (default: REPRESENTATION_DIR/..)",
+        help="where metrics/, scores.json and report.html go (default: REPRESENTATION_DIR/.. if it "
+        "is called representation, else REPRESENTATION_DIR); scores there of the same "
+        "representation, computed likewise, stay",
     )
     parser.add_argument(
         "--allow-pickle",

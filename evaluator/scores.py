@@ -2,18 +2,22 @@
 
 import datetime
 import importlib.metadata
+import json
 import os
 import platform
+import re
 import subprocess
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from rich.table import Table
 
-from evaluator.intervals import CONFIDENCE, Interval
-from evaluator.metrics import METRICS, Result
+from evaluator.intervals import CONFIDENCE, Interval, t_interval
+from evaluator.metrics import ALL_METRICS, METRICS, Metric, Result, settings
+from evaluator.outputs import SCORES
 from evaluator.representations import Representation, sha256
 from submission.datasets.dataset import Dataset
 from submission.files import write_json
@@ -30,6 +34,9 @@ _PACKAGES = (
     "tensorflow",
     "dill",
 )
+
+# What a provenance says of single metrics, or of the hour.
+_OF_METRICS = ("gin_config", "gin_bindings", "warnings", "seconds", "created")
 
 
 def write_evaluation(output: Path, result: Result, dataset: Dataset, seed: int) -> Path:
@@ -62,43 +69,24 @@ def write_evaluation(output: Path, result: Result, dataset: Dataset, seed: int) 
     return path
 
 
-def write_scores(
-    output: Path,
-    results: Sequence[Result],
-    dataset: Dataset,
-    representation: Representation,
-    *,
-    seed: int,
-    engine: str,
-    preset: str,
-    warnings: Sequence[str] = (),
-    intervals: Mapping[str, Interval] | None = None,
-    bindings: Sequence[str] = (),
-) -> Path:
-    """Writes `scores.json`: the scores, their sum, and all that is needed to get them again.
+def origin(
+    dataset: Dataset, representation: Representation, *, seed: int, engine: str, preset: str
+) -> dict[str, Any]:
+    """What decides on scores beside a metric's own settings; equal where they may stand together.
 
     Args:
-        output: The run folder.
-        results: The metrics' results; the sum is that of the challenge's metrics among them.
-        dataset: What they were computed on.
-        representation: What was scored.
+        dataset: What they are computed on.
+        representation: What is scored.
         seed: The seed.
         engine: The engine's name.
         preset: The preset's name.
-        warnings: What there is to say beside the metrics' own warnings.
-        intervals: Over repeated seeds, by the metric's name, and of the `sum`.
-        bindings: The settings of the command line.
 
     Returns:
-        The path of the file.
+        The part of `provenance` that all metrics share.
     """
     import torch
 
-    warned = {one.metric.name: one.warnings for one in results if one.warnings}
-    if warnings:
-        warned["engine"] = dict.fromkeys(warnings, 1)
-
-    provenance = {
+    return {
         "dataset": dataset.name,
         "dataset_fingerprint": dataset.fingerprint(),
         "factors_num_values": list(dataset.factors_num_values),
@@ -107,8 +95,6 @@ def write_scores(
         "engine": engine,
         "preset": preset,
         "versions": _versions(),
-        "gin_config": "\n".join(f"# {one.metric.name}\n\n{one.gin_config}" for one in results),
-        "gin_bindings": list(bindings),
         "git_revision": _git_revision(),
         # What docker/portal.py says of the container's image.
         "image": os.environ.get("IMAGE_DIGEST"),
@@ -118,6 +104,85 @@ def write_scores(
         "latents": representation.latents,
         "linear_svc": _linear_svc(engine),
         "threads": torch.get_num_threads(),
+    }
+
+
+def earlier(output: Path) -> dict[str, Any] | None:
+    """The scores that stand in a run folder; empty where they can't be read, None where none do."""
+    path = output / SCORES
+    if not path.exists():
+        return None
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def may_stand_together(
+    content: Mapping[str, Any],
+    shared: Mapping[str, Any],
+    chosen: Sequence[Metric],
+    bindings: Sequence[str],
+    seeds: Sequence[int],
+) -> bool:
+    """Whether one run of the evaluator would give earlier scores and new ones.
+
+    Args:
+        content: The earlier ones, of `earlier`.
+        shared: Where the new ones come from, of `origin`.
+        chosen: The new ones' metrics.
+        bindings: Their settings of the command line.
+        seeds: Their seeds.
+    """
+    provenance, names = content.get("provenance"), content.get("scores")
+    if not isinstance(provenance, dict) or not isinstance(names, dict):
+        return False
+    own = {key: value for key, value in provenance.items() if key not in _OF_METRICS}
+    known = [metric for name, metric in ALL_METRICS.items() if name in names]
+    earlier_seeds = content.get("repeats", {}).get("seeds", [provenance.get("seed")])
+    if own != shared or len(known) != len(names) or earlier_seeds != list(seeds):
+        return False
+    old = provenance["gin_bindings"]
+    both = _united(old, bindings)
+    return all(
+        settings(metric, shared["preset"], given) == settings(metric, shared["preset"], both)
+        for metrics, given in ((known, old), (chosen, bindings))
+        for metric in metrics
+    )
+
+
+def write_scores(
+    output: Path,
+    results: Sequence[Result],
+    shared: Mapping[str, Any],
+    *,
+    warnings: Sequence[str] = (),
+    intervals: Mapping[str, Interval] | None = None,
+    bindings: Sequence[str] = (),
+    beside: dict[str, Any] | None = None,
+) -> Path:
+    """Writes `scores.json`: the scores, their sum, and all that is needed to get them again.
+
+    Args:
+        output: The run folder.
+        results: The metrics' results; the sum is that of the challenge's metrics among them.
+        shared: Where they come from, of `origin`.
+        warnings: What there is to say beside the metrics' own warnings.
+        intervals: Over repeated seeds, by the metric's name, and of the `sum`.
+        bindings: The settings of the command line.
+        beside: Earlier scores that stay, where `may_stand_together` says so.
+
+    Returns:
+        The path of the file.
+    """
+    warned = {one.metric.name: one.warnings for one in results if one.warnings}
+    if warnings:
+        warned["engine"] = dict.fromkeys(warnings, 1)
+    provenance = {
+        **shared,
+        "gin_config": _joined({one.metric.name: one.gin_config for one in results}),
+        "gin_bindings": list(bindings),
         "warnings": warned,
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "seconds": {one.metric.name: round(one.seconds, 3) for one in results},
@@ -129,20 +194,73 @@ def write_scores(
         "provenance": provenance,
     }
     if intervals:
-        count = len(next(iter(intervals.values())).scores)
+        seed, count = shared["seed"], len(next(iter(intervals.values())).scores)
         content["repeats"] = {
             "seeds": list(range(seed, seed + count)),
             "confidence": CONFIDENCE,
             **{name: asdict(interval) for name, interval in intervals.items()},
         }
-    path = output / "scores.json"
-    write_json(path, content)
+    path = output / SCORES
+    write_json(path, _together(beside, content) if beside else content)
     return path
+
+
+def _together(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """Adds earlier scores; of a metric in both the new ones count."""
+    scores = _in_order(old["scores"] | new["scores"])
+    before, now = old["provenance"], new["provenance"]
+
+    def added(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+        return _in_order({name: one[name] for name in one if name not in new["scores"]} | other)
+
+    content = {
+        "scores": scores,
+        "sum": _sum(scores),
+        "metrics": added(old["metrics"], new["metrics"]),
+        "provenance": {
+            **now,
+            "gin_config": _joined(added(_parted(before["gin_config"]), _parted(now["gin_config"]))),
+            "gin_bindings": _united(before["gin_bindings"], now["gin_bindings"]),
+            "warnings": added(before["warnings"], now["warnings"]),
+            "seconds": added(before["seconds"], now["seconds"]),
+        },
+    }
+    if "repeats" in new:
+        repeats = old["repeats"] | new["repeats"]
+        counted = [repeats[name]["scores"] for name in scores if name in METRICS]
+        if counted:
+            sums = [sum(scores_of_seed) for scores_of_seed in zip(*counted, strict=True)]
+            repeats["sum"] = asdict(t_interval(sums))
+        content["repeats"] = repeats
+    return content
+
+
+def _in_order(by_metric: Mapping[str, Any]) -> dict[str, Any]:
+    order = [*ALL_METRICS]
+    return dict(sorted(by_metric.items(), key=lambda item: (*order, item[0]).index(item[0])))
+
+
+def _joined(configs: Mapping[str, str]) -> str:
+    return "\n".join(f"# {name}\n\n{config}" for name, config in configs.items())
+
+
+def _parted(text: str) -> dict[str, str]:
+    """The inverse of `_joined`."""
+    parts = re.split(rf"(?:^|\n)# ({'|'.join(ALL_METRICS)})\n\n", text)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def _united(old: Sequence[str], new: Sequence[str]) -> list[str]:
+    return [*old, *(binding for binding in new if binding not in old)]
 
 
 def challenge_sum(results: Sequence[Result]) -> float | None:
     """The sum of the challenge's metrics among the results; None where there is none."""
-    counted = [one.score for one in results if one.metric.name in METRICS]
+    return _sum({one.metric.name: one.score for one in results})
+
+
+def _sum(scores: Mapping[str, float]) -> float | None:
+    counted = [score for name, score in scores.items() if name in METRICS]
     return sum(counted) if counted else None
 
 

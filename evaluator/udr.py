@@ -18,7 +18,7 @@ from typing import Any
 import gin
 import numpy as np
 
-from evaluator import representations
+from evaluator import outputs, representations
 from evaluator.arguments import parse_seed, training_record
 from evaluator.ground_truth import GroundTruth
 from submission.errors import Parser, UserError, run_command_line
@@ -199,6 +199,8 @@ def main() -> None:
     if len(folders) < 2:
         raise UserError("UDR compares models: name two representation folders or more")
     settings = _settings(arguments.gin)
+    if arguments.output is not None:
+        outputs.check_writable(arguments.output)
     for folder in folders:
         representations.find(folder, arguments.allow_pickle)
     records = [training_record(folder) for folder in folders]

@@ -216,15 +216,20 @@ def _sample(dataset: "Dataset") -> "np.ndarray":
 
 def _is_scored(path: Path, folder: RunFolder, metric: str, bindings: Sequence[str]) -> bool:
     """Whether the scores are of this very representation, with these settings."""
+    from evaluator.metrics import ALL_METRICS, settings
     from evaluator.representations import sha256
 
     if not path.exists():
         return False
     content = json.loads(path.read_text())
     provenance = content["provenance"]
+    recorded, asked = (
+        settings(ALL_METRICS[metric], provenance["preset"], given)
+        for given in (provenance["gin_bindings"], bindings)
+    )
     return (
         metric in content["scores"]
-        and provenance["gin_bindings"] == list(bindings)
+        and recorded == asked
         and provenance["representation_sha256"] == sha256(folder.model)
     )
 

@@ -53,6 +53,10 @@ def folder(write_torchscript, make_encoder):
     ("arguments", "fragment"),
     [
         (["--metrics", "mgi"], "did you mean mig?"),
+        (["--metrics", "irs,mgi", "dci"], "did you mean mig?"),
+        (["--metrics", "irs, mgi"], "did you mean mig?"),
+        (["--dataset", "mpi3d_mini", "--output", "README.md"], "README.md is a file"),
+        (["--dataset", "mpi3d_mini", "--output", "/proc/scores"], "/proc/scores can't be written"),
         (["--gin", "dci.num_trian = 3"], "did you mean dci.num_train?"),
         (["--preset", "quik"], "'quick', 'challenge', 'paper'"),
         (["--seed", "-1"], "between 0 and"),
@@ -65,6 +69,12 @@ def folder(write_torchscript, make_encoder):
 )
 def test_a_wrong_argument_is_told_in_one_line(folder, arguments, fragment):
     assert_refused(evaluate(folder, *arguments), fragment)
+
+
+def test_metrics_may_stand_before_the_folder(folder):
+    assert_refused(evaluate("--seed", 1, "--metrics", "mig", "irs", folder), "--dataset is missing")
+    assert_refused(evaluate("--metrics", "mig,irs", folder), "--dataset is missing")
+    assert_refused(evaluate("--metrics", "mig", "nowhere"), "REPRESENTATION_DIR")
 
 
 def test_a_missing_folder_is_told_in_one_line(tmp_path):

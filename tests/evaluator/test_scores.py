@@ -27,6 +27,11 @@ def scored(ground_truth, write_torchscript, make_encoder):
     return results, ground_truth.dataset, representation
 
 
+def origin(dataset, representation, **changed):
+    given = {"seed": 3, "engine": "reference", "preset": "quick"} | changed
+    return scores.origin(dataset, representation, **given)
+
+
 def test_evaluation_json_has_the_keys_of_disentanglement_lib(tmp_path, scored):
     """Against the file that its own `results` module writes for the same metric."""
     results, dataset, representation = scored
@@ -75,9 +80,7 @@ def test_the_score_stands_under_the_key_the_challenge_reads(name, key):
 
 def test_scores_json_holds_scores_sum_and_provenance(tmp_path, scored):
     results, dataset, representation = scored
-    path = scores.write_scores(
-        tmp_path, results, dataset, representation, seed=3, engine="reference", preset="quick"
-    )
+    path = scores.write_scores(tmp_path, results, origin(dataset, representation))
     written = json.loads(path.read_text())
     assert written["scores"] == {"mig": results[0].score, "irs": results[1].score}
     assert written["sum"] == pytest.approx(sum(written["scores"].values()))
@@ -125,8 +128,7 @@ def test_scores_json_and_the_table_tell_the_interval_over_seeds(tmp_path, scored
         "sum": t_interval([0.6, 0.7]),
     }
     path = scores.write_scores(
-        *(tmp_path, results, dataset, representation),
-        **{"seed": 3, "engine": "reference", "preset": "quick", "intervals": intervals},
+        tmp_path, results, origin(dataset, representation), intervals=intervals
     )
     written = json.loads(path.read_text())
     assert written["scores"]["mig"] == results[0].score
@@ -150,3 +152,89 @@ def test_further_metrics_are_no_part_of_the_sum(scored):
     text = io.StringIO()
     Console(file=text, width=100).print(scores.table([further], "title"))
     assert "sum" not in text.getvalue()
+
+
+# Scores that stand in the folder already
+
+
+@pytest.fixture
+def written(tmp_path, scored):
+    """Writes one of the results, with whatever stands there beside it if it may."""
+    results, dataset, representation = scored
+    shared = origin(dataset, representation)
+
+    def write(*names, bindings=SIZES, intervals=None, seeds=(3,), **changed):
+        chosen = [one for one in results if one.metric.name in names]
+        here = shared | changed
+        beside = scores.earlier(tmp_path)
+        fits = beside is not None and scores.may_stand_together(
+            beside, here, [one.metric for one in chosen], bindings, seeds
+        )
+        path = scores.write_scores(
+            tmp_path,
+            chosen,
+            here,
+            bindings=bindings,
+            intervals=intervals,
+            beside=beside if fits else None,
+        )
+        return json.loads(path.read_text())
+
+    return write
+
+
+def without_time(content):
+    del content["provenance"]["created"]
+    return content
+
+
+def test_metrics_scored_one_by_one_give_the_file_of_all_at_once(written):
+    together = without_time(written("mig", "irs"))
+    written("irs", threads=0)
+    assert without_time(written("irs")).keys() == together.keys()
+    assert without_time(written("mig")) == together
+    assert without_time(written("irs")) == together
+
+
+def test_bindings_that_concern_other_metrics_only_are_united(written):
+    written("mig", bindings=["mig.num_train = 100"])
+    both = written("irs", bindings=["irs.num_train = 100"])
+    assert both["scores"].keys() == {"mig", "irs"}
+    assert both["provenance"]["gin_bindings"] == ["mig.num_train = 100", "irs.num_train = 100"]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"representation_sha256": "0"},
+        {"dataset_fingerprint": "0"},
+        {"seed": 4, "seeds": (4,)},
+        {"seeds": (3, 4)},
+        {"engine": "fast"},
+        {"preset": "challenge"},
+        {"versions": {}},
+        {"bindings": ["mig.num_train = 200"]},
+        {"bindings": []},
+    ],
+)
+def test_scores_of_anything_else_do_not_stay(written, changed):
+    written("mig", "irs")
+    assert written("mig", **changed)["scores"].keys() == {"mig"}
+
+
+def test_intervals_of_the_same_seeds_are_kept_and_their_sum_is_of_all(written):
+    seeds = {"seeds": (3, 4)}
+    written(
+        "irs", intervals={"irs": t_interval([0.5, 0.7]), "sum": t_interval([0.5, 0.7])}, **seeds
+    )
+    both = written(
+        "mig", intervals={"mig": t_interval([0.1, 0.2]), "sum": t_interval([0.1, 0.2])}, **seeds
+    )
+    assert both["repeats"]["irs"]["scores"] == [0.5, 0.7]
+    assert both["repeats"]["sum"]["scores"] == pytest.approx([0.6, 0.9])
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"provenance": {}, "scores": {"mig": 1}}'])
+def test_a_file_that_is_none_of_ours_does_not_stay(written, tmp_path, content):
+    (tmp_path / "scores.json").write_text(content)
+    assert written("mig")["scores"].keys() == {"mig"}
