@@ -46,6 +46,7 @@ _OPTUNA_NAME = "tune"
 _SNAPSHOT_EVERY = "trainer.snapshot_every"
 _CHECKS_PER_RUN = 10
 _MOST_FAILED_RUNNING = 3
+_ANEW = "remove it, and the search begins anew, without training again what lies in trials/"
 # Options of this command say these.
 _OPTIONS = {
     "study.methods": "--method",
@@ -241,7 +242,7 @@ def _open(search: "Search") -> "optuna.Study":
     locks that network file systems may lack (sqlite.org/faq.html#q5), and may be damaged there.
 
     Raises:
-        UserError: The folder holds a search for something else.
+        UserError: The folder holds a search for something else, or a damaged one.
     """
     import optuna
     from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock, JournalStorage
@@ -250,12 +251,20 @@ def _open(search: "Search") -> "optuna.Study":
     journal = search.folder.journal
     _mend(journal)
     backend = JournalFileBackend(str(journal), JournalFileOpenLock(str(journal)))
-    study = optuna.create_study(
-        storage=JournalStorage(backend),
-        study_name=_OPTUNA_NAME,
-        direction="maximize",
-        load_if_exists=True,
-    )
+    try:
+        study = optuna.create_study(
+            storage=JournalStorage(backend),
+            study_name=_OPTUNA_NAME,
+            direction="maximize",
+            load_if_exists=True,
+        )
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:
+        # Optuna replays the records unchecked: a wrong one fails in any way.
+        raise UserError(
+            f"{journal} holds a wrong record ({type(error).__name__}: {error}): {_ANEW}"
+        ) from error
     purpose = _purpose(search)
     known = study.user_attrs
     different = [name for name in purpose if name in known and known[name] != purpose[name]]
@@ -273,13 +282,29 @@ def _open(search: "Search") -> "optuna.Study":
 def _mend(journal: Path) -> None:
     """Removes what a process that was killed amid a write has left.
 
-    This process is the only one here, so a lock is nobody's; and half a line, which Optuna reads
-    over, would be an error once there is another behind it.
+    This process is the only one here, so a lock is nobody's. What is torn at the end, which Optuna
+    reads over, would be an error once there is something behind it; what it told is done again.
+
+    Raises:
+        UserError: A line amid others is damaged.
     """
     journal.with_name(f"{journal.name}.lock").unlink(missing_ok=True)
-    if journal.exists():
-        with journal.open("rb+") as file:
-            file.truncate(file.read().rfind(b"\n") + 1)
+    if not journal.exists():
+        return
+    with journal.open("rb+") as file:
+        lines = file.readlines()
+        whole = [_is_record(line) for line in lines]
+        count = whole.index(False) if False in whole else len(lines)
+        if any(whole[count:]):
+            raise UserError(f"{journal}, line {count + 1}, is damaged: {_ANEW}")
+        file.truncate(sum(map(len, lines[:count])))
+
+
+def _is_record(line: bytes) -> bool:
+    try:
+        return line.endswith(b"\n") and isinstance(json.loads(line), dict)
+    except ValueError:
+        return False
 
 
 def _purpose(search: "Search") -> dict[str, Any]:
@@ -310,6 +335,8 @@ def _take_trials(search: "Search", study: "optuna.Study", count: int) -> bool:
     from study import findings
     from study.trials import carry_out
 
+    # The process that told the last trial may have been killed before it wrote this.
+    findings.write(search, study)
     killed = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
     while killed or len(study.get_trials(deepcopy=False)) < count:
         carry_out(search, optuna.Trial(study, killed.pop(0)._trial_id) if killed else study.ask())

@@ -5,6 +5,7 @@ import csv
 import importlib.util
 import json
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -143,6 +144,49 @@ def test_a_folder_with_another_search_is_left_alone(search, arguments, fragment)
     with pytest.raises(UserError, match="give another --output") as error:
         tune(search[0], *SHORT, *arguments)
     assert fragment in str(error.value)
+
+
+# Torn within a trial's settings; gone with a trial's end; and with all of them, where there is a
+# block of a disk that was never written.
+@pytest.mark.parametrize(
+    ("kept", "torn"),
+    [
+        (17, b"{"),
+        (22, b""),
+        (0, b"\0\n{\n"),
+    ],
+)
+def test_a_journal_that_was_torn_at_its_end_leads_to_the_same_trials(
+    search, tmp_path, capsys, kept, torn
+):
+    folder = shutil.copytree(search[0], tmp_path / "tune")
+    journal = SearchFolder(folder).journal
+    records = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(records[:kept]) + torn)
+    (folder / "trials.csv").unlink()
+    trained = {path: modified(path) for path in folder.rglob("*.pt")}
+    assert tune(folder, *SHORT) == 0
+    assert (folder / "trials.csv").read_text() == (search[0] / "trials.csv").read_text()
+    assert {path: modified(path) for path in folder.rglob("*.pt")} == trained
+
+
+@pytest.mark.parametrize(
+    ("damaged", "fragment"),
+    [
+        (lambda records: [*records[:9], b"{" + records[9], *records[10:]], "line 10, is damaged"),
+        (lambda records: [records[0], b'{"op_code": "x"}\n', *records[1:]], "holds a wrong record"),
+    ],
+)
+def test_a_journal_damaged_amid_is_named_and_left_as_it_is(search, tmp_path, damaged, fragment):
+    journal = SearchFolder(tmp_path).journal
+    records = SearchFolder(search[0]).journal.read_bytes().splitlines(keepends=True)
+    content = b"".join(damaged(records))
+    journal.write_bytes(content)
+    with pytest.raises(UserError, match="begins anew") as error:
+        tune(tmp_path, *SHORT)
+    assert str(journal) in str(error.value) and fragment in str(error.value)
+    assert "\n" not in str(error.value)
+    assert journal.read_bytes() == content
 
 
 def test_a_second_search_in_the_same_folder_is_refused(tmp_path):
