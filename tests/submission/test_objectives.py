@@ -148,6 +148,14 @@ def test_total_correlation_of_gaussians_is_the_known_one(rho):
     assert float(estimate) == pytest.approx(float(expected), abs=0.03)
 
 
+def test_a_batchs_total_correlation_is_too_high_by_the_bound_where_posteriors_are_apart():
+    """Independent latents, whose TC is 0, seen through posteriors a millionth as wide."""
+    mean = torch.randn(64, 20, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    posterior = Posterior(mean, torch.full_like(mean, 2 * math.log(1e-6)))
+    estimate = objectives.total_correlation(mean, posterior)
+    assert float(estimate) == pytest.approx(19 * math.log(64), rel=1e-3)
+
+
 def test_gradient_of_the_total_correlation_of_gaussians_is_the_known_one():
     variance = 0.2
     rho = torch.tensor(0.7, dtype=torch.float64, requires_grad=True)
