@@ -4,6 +4,7 @@ import contextlib
 import importlib.util
 import logging
 import os
+import re
 import socket
 import sys
 from concurrent.futures import Future
@@ -19,6 +20,8 @@ from submission.errors import UserError
 
 _ROOT = Path(__file__).resolve().parent.parent
 _SECONDS_TO_ANSWER = 10.0
+# In Ray's own words: those of the cluster, then those of this process.
+_VERSIONS = re.compile(r"Ray: (\S+)\s+Python: (\S+)")
 
 
 class Cluster:
@@ -52,6 +55,13 @@ class Cluster:
                 logging_level=logging.ERROR,
             )
         except (ConnectionError, RuntimeError, ValueError) as error:
+            versions = _VERSIONS.findall(str(error))
+            if len(versions) == 2:
+                there, here = (f"Ray {ray} on Python {python}" for ray, python in versions)
+                raise UserError(
+                    f"--cluster {address} runs {there}, this process {here}: "
+                    "all machines need the same of both"
+                ) from error
             raise UserError(
                 f"--cluster {address}: no Ray cluster can be joined there "
                 f"({' '.join(str(error).split())}): `ray start --head` starts one"
@@ -122,21 +132,26 @@ def _on_a_node(job: Job, path: str, on_gpu: bool) -> None:
 
 
 def check_answers(address: str) -> None:
-    """Refuses an address where nothing answers; Ray itself would try for minutes.
+    """Refuses an address that is none, or where nothing answers: Ray would try for minutes.
 
     Args:
         address: As `ray.init` takes it.
 
     Raises:
-        UserError: Nothing answers there, or Ray is not installed.
+        UserError: Nothing answers there, it is a Ray client's, or Ray is not installed.
     """
     if importlib.util.find_spec("ray") is None:
         raise UserError(
             "--cluster needs Ray: "
             f"{sys.executable} -m pip install --requirement {_ROOT / 'requirements-study.txt'}"
         )
+    if "://" in address:
+        raise UserError(
+            f"--cluster {address} is for Ray's clients: give the cluster's own address, "
+            "such as 10.0.0.1:6379, or auto, on one of its nodes"
+        )
     host, colon, port = address.rpartition(":")
-    if not colon or not port.isdecimal() or "/" in host:
+    if not colon or not port.isdecimal():
         return
     try:
         socket.create_connection((host, int(port)), _SECONDS_TO_ANSWER).close()

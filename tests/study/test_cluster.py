@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import platform
 import re
 import signal
 from pathlib import Path
@@ -21,6 +22,13 @@ def test_an_address_where_nothing_answers_is_one_line(address):
     with pytest.raises(UserError, match=f"--cluster {address}: nothing answers there") as caught:
         cluster.check_answers(address)
     assert "ray start --head" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_clients_address_is_one_line():
+    with pytest.raises(UserError, match=r"ray://10\.0\.0\.1:10001 is for Ray's clients") as caught:
+        cluster.check_answers("ray://10.0.0.1:10001")
+    assert "10.0.0.1:6379" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -61,6 +69,36 @@ def one_node():
             yield nodes
         finally:
             nodes.shutdown()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("other", [{"ray_version": "2.9.3"}, {"python_version": "3.9.18"}])
+def test_a_cluster_of_other_versions_is_one_line_with_both(tmp_path, one_node, study_run, other):
+    """The cluster tells the versions that it was started with, which a test can have it tell."""
+    import ray
+    from ray._common.usage import usage_lib
+
+    told = usage_lib.get_cluster_metadata(one_node.head_node.get_gcs_client())
+    here = {"ray_version": ray.__version__, "python_version": platform.python_version()}
+    assert here.items() <= told.items()
+
+    def tell(metadata: dict) -> None:
+        key, namespace = usage_lib.usage_constant.CLUSTER_METADATA_KEY, b"cluster"
+        content = json.dumps(metadata).encode()
+        one_node.head_node.get_gcs_client().internal_kv_put(key, content, True, namespace)
+
+    tell(told | other)
+    try:
+        result = study_run(tmp_path, "--cluster", one_node.address)
+    finally:
+        tell(told)
+    there = here | other
+    assert result.returncode == 2
+    assert result.stderr == (
+        f"error: --cluster {one_node.address} runs Ray {there['ray_version']} on Python "
+        f"{there['python_version']}, this process Ray {here['ray_version']} on Python "
+        f"{here['python_version']}: all machines need the same of both\n"
+    )
 
 
 @pytest.mark.slow
