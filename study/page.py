@@ -22,6 +22,7 @@ from study.folder import StudyFolder
 from study.models import Traversal
 from study.published import NORMALISED_SUM
 from study.results import Results, final_scores, read, scores_by_step
+from submission.errors import UserError
 from submission.files import write_bytes, write_text
 
 _RHO = "\N{GREEK SMALL LETTER RHO}"
@@ -65,9 +66,15 @@ def write_report(folder: Path) -> Path:
         The page's path, `report/report.html`.
 
     Raises:
-        UserError: There is no readable `study.json`, or `report/` can't be written.
+        UserError: There is no readable `study.json`, no run is finished and scored, or `report/`
+            can't be written. What is there of an earlier report stays.
     """
     results = read(folder)
+    if not results.runs:
+        raise UserError(
+            f"{folder}: {_missing(results)}, so there is nothing to report yet; "
+            "`python -m study run` goes on"
+        )
     report = StudyFolder(folder).report
     dataset, no_dataset = models.open_dataset(results)
     errors = models.reconstruction_errors(results, dataset) if dataset else {}
@@ -263,8 +270,8 @@ def _rank_panels(results: Results, analysis: _Analysis) -> list[Panel]:
 
 
 def _title(results: Results) -> str:
-    methods = wording.counted(len(results.labels) or len(results.settings["methods"]), "method")
-    metrics = wording.counted(len(results.metrics or results.settings["metrics"]), "metric")
+    methods = wording.counted(len(results.labels), "method")
+    metrics = wording.counted(len(results.metrics), "metric")
     return f"{methods} on {results.settings['dataset']}, {metrics}, and whether they agree"
 
 
@@ -285,20 +292,14 @@ def _facts(results: Results) -> list[tuple[str, str]]:
 def _notices(results: Results, no_dataset: str) -> list[str]:
     """What a reader must know before the numbers."""
     notices = []
-    planned = len(results.runs) + len(results.missing)
     if results.missing:
-        reasons = collections.Counter(one.reason for one in results.missing)
-        told = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
-        notices.append(
-            f"{len(results.missing)} of {wording.counted(planned, 'run')} "
-            f"{'is' if len(results.missing) == 1 else 'are'} missing, and left out: {told}."
-        )
+        notices.append(f"{_missing(results)}.")
     names = {str(run.record.get("dataset")) for run in results.runs}
     if any(name.startswith("mpi3d_mini") for name in names):
         notices.append(
             "mpi3d_mini is this project's own rendering: scores on it are not scores on MPI3D."
         )
-    if results.runs and len({run.seed for run in results.runs}) == 1:
+    if len({run.seed for run in results.runs}) == 1:
         notices.append("There is one seed only, so nothing here tells difference from noise.")
     if len({run.record.get("dataset_fingerprint") for run in results.runs}) > 1:
         notices.append("The runs were trained on different images.")
@@ -320,9 +321,20 @@ def _notices(results: Results, no_dataset: str) -> list[str]:
     notices += [
         f"{warning} ({wording.counted(count, 'run')})" for warning, count in warnings.items()
     ]
-    if no_dataset and results.runs:
+    if no_dataset:
         notices.append(f"No traversals and no reconstruction errors: {no_dataset}.")
     return notices
+
+
+def _missing(results: Results) -> str:
+    """How many runs are missing, and why."""
+    planned = len(results.runs) + len(results.missing)
+    reasons = collections.Counter(one.reason for one in results.missing)
+    told = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
+    return (
+        f"{len(results.missing)} of {wording.counted(planned, 'run')} "
+        f"{'is' if len(results.missing) == 1 else 'are'} missing, and left out: {told}"
+    )
 
 
 def _warnings(record: Any, provenance: Any) -> list[str]:
@@ -335,7 +347,8 @@ def _warnings(record: Any, provenance: Any) -> list[str]:
         told.append("The representation is not repeatable")
     scored = provenance.get("warnings")
     for metric, lines in (scored if isinstance(scored, dict) else {}).items():
-        told += [f"{wording.metric_title(metric)}: {line}" for line in lines]
+        if isinstance(lines, dict | list):
+            told += [f"{wording.metric_title(metric)}: {line}" for line in lines]
     return list(dict.fromkeys(told))
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from evaluator.latents import Latents, finite_numbers, latents_of
@@ -174,6 +175,10 @@ def scores_by_step(results: Results) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*_IDENTITY, "step", *results.metrics])
 
 
+# Beyond this a float64, such as a chart's, doesn't count in ones.
+_MOST_STEPS = 2**53
+_LARGEST = float(np.finfo(np.float32).max)
+
 _IDENTITY = ("run", "method", "variant", "label", "seed")
 
 
@@ -230,8 +235,11 @@ def _read_run(folder: RunFolder, entry: Mapping[str, Any], label: str) -> Run:
     if record.get("status") != "finished":
         raise _NotReadyError(f"training is {record.get('status')}")
     steps = record.get("steps")
-    if not isinstance(steps, int):
+    if type(steps) is not int or not 0 <= steps < _MOST_STEPS:
         raise _NotReadyError("training/run.json tells no number of steps")
+    for name in ("dataset", "dataset_fingerprint"):
+        if not isinstance(record.get(name), str):
+            raise _NotReadyError(f"training/run.json tells no {name}")
     content = _read_json(folder.path / "scores.json", "not scored")
     scores = _scores(content)
     if not scores:
@@ -284,9 +292,12 @@ def _snapshots(folder: RunFolder) -> dict[int, dict[str, float]]:
 
 
 def _number(value: Any) -> float:
-    """A finite number, or NaN for anything else."""
+    """A finite number, or NaN for anything else.
+
+    No metric gives what is beyond float32's range, and squares of it would overflow.
+    """
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return math.nan
-    return number if math.isfinite(number) else math.nan
+    return number if abs(number) <= _LARGEST else math.nan

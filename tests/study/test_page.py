@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from html import escape
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -305,12 +306,32 @@ def test_the_page_logs_no_error_in_the_browser(whole, tmp_path):
 # What is missing.
 
 
-def test_a_study_without_a_finished_run_gets_a_page(drawn):
+def test_a_study_without_a_finished_run_is_one_line_and_keeps_an_earlier_report(drawn):
     drawn.write_plan(["beta_vae", "vae"], [0, 1])
-    page = report(drawn.folder)
-    assert "Left out: no run is finished and scored yet." in page.text
-    assert "4 of 4 runs are missing, and left out: 4 not started." in page.text
-    assert "Settings (study.json)" in page.text
+    earlier = drawn.folder / "report/report.html"
+    earlier.parent.mkdir()
+    earlier.write_text("earlier")
+    with pytest.raises(UserError, match="4 of 4 runs are missing, and left out: 4 not started"):
+        write_report(drawn.folder)
+    assert content(drawn.folder) == {"report.html": b"earlier"}
+
+
+def test_an_empty_report_ends_with_exit_code_2(drawn):
+    drawn.write_plan([], [])
+    line = [sys.executable, "-m", "study", "report", str(drawn.folder)]
+    root = Path(__file__).resolve().parents[2]
+    result = subprocess.run(line, cwd=root, capture_output=True, text=True)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith("error: ") and result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("score", [1e308, -1e308, 3e38])
+def test_scores_at_the_end_of_floating_point_leave_a_page(drawn, score):
+    for seed in (0, 1):
+        drawn.write_run("vae", seed, {"mig": score, "irs": 0.5})
+        drawn.write_run("beta_vae", seed, {"mig": 0.1, "irs": 0.4})
+    drawn.write_plan(["vae", "beta_vae"], [0, 1])
+    assert not re.search(NO_VALUE, report(drawn.folder).text)
 
 
 def test_a_folder_that_is_no_study_is_refused(tmp_path):

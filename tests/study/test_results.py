@@ -41,6 +41,12 @@ def test_the_frame_has_a_row_for_each_run_with_its_scores_and_latents(drawn):
     }
 
 
+def finished(**changes: object) -> str:
+    """A record that tells it is finished, and the rest as given."""
+    whole = {"status": "finished", "steps": 9, "dataset": "d", "dataset_fingerprint": "f"}
+    return json.dumps(whole | changes)
+
+
 def test_scores_by_step_ascend_and_end_with_the_final_ones(drawn):
     drawn.write_run("beta_vae", 0, SCORES, snapshots=(500, 0, 250))
     drawn.write_plan(["beta_vae"])
@@ -77,6 +83,19 @@ NO_STEPS = "training/run.json tells no number of steps"
         ("training/run.json", "[" * 100_000, "run.json is unreadable"),
         ("training/run.json", '{"status": "interrupted"}', "training is interrupted"),
         ("training/run.json", '{"status": "running", "steps": 3}', "training is running"),
+        ("training/run.json", finished(steps=True), "training/run.json tells no number of steps"),
+        ("training/run.json", finished(steps=-1), "training/run.json tells no number of steps"),
+        (
+            "training/run.json",
+            finished(steps=10**400),
+            "training/run.json tells no number of steps",
+        ),
+        ("training/run.json", finished(dataset=["a"]), "training/run.json tells no dataset"),
+        (
+            "training/run.json",
+            finished(dataset_fingerprint={}),
+            "training/run.json tells no dataset_fingerprint",
+        ),
         ("scores.json", None, "not scored"),
         ("scores.json", "[]", "scores.json is unreadable"),
         ("scores.json", '{"scores": {}}', "scores.json holds no scores"),
@@ -103,7 +122,9 @@ def test_pre_training_and_runs_outside_of_the_plan_are_no_results(drawn):
     assert not results.missing
 
 
-@pytest.mark.parametrize("score", ["NaN", "null", '"text"', "Infinity"])
+@pytest.mark.parametrize(
+    "score", ["NaN", "null", '"text"', "Infinity", "1e308", "-1e308", "1" + 400 * "0"]
+)
 def test_a_score_that_is_no_number_is_nan(drawn, score):
     folder = drawn.write_run("beta_vae", 0, SCORES)
     (folder / "scores.json").write_text(f'{{"scores": {{"mig": {score}, "irs": 0.5}}}}')
