@@ -40,6 +40,7 @@ _EARLY = 0.05
 # Schedules count as run to their end from this share of the planned steps on.
 _MOST_OF_THE_PLAN = 0.9
 
+_LARGEST = float(np.finfo(np.float32).max)
 _NOTHING = "\N{EN DASH}"
 
 _HISTORY_AXES = {"phase", "step", "seconds", "epoch"}
@@ -194,12 +195,16 @@ def _read_history(path: Path) -> tuple[_History | None, str]:
 
 
 def _float(text: object) -> float:
-    """A finite number, or NaN for anything else."""
+    """A finite number, or NaN for anything else.
+
+    Training computes in float32. What is beyond its range, and still less than infinite, isn't its
+    doing, and would overflow where a chart's scale is computed.
+    """
     try:
         value = float(text)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return math.nan
-    return value if math.isfinite(value) else math.nan
+    return value if abs(value) <= _LARGEST else math.nan
 
 
 def _mapping(value: object) -> dict[str, Any]:

@@ -295,6 +295,28 @@ def test_there_is_a_curve_for_each_term_with_the_learning_rate_last(page: Page) 
     assert page.text.count("pre-training") == 5
 
 
+def test_beside_the_total_correlation_stands_how_far_a_batchs_estimate_is_off(page: Page) -> None:
+    bound = (
+        "(latents \N{MINUS SIGN} 1) · log(batch size): 79 nats with 20 latents and batches of 64"
+    )
+    assert f"too high, by up to {bound}" in page.text
+
+
+@pytest.mark.parametrize("pair", [("1e308", "-1e308"), ("3e38", "-3e38")])
+@pytest.mark.parametrize("column", ["loss", "kl", "total_correlation", "step"])
+def test_numbers_at_the_end_of_floating_point_leave_a_page(
+    tmp_path: Path, dataset: Dataset, pair: tuple[str, str], column: str
+) -> None:
+    (tmp_path / "training").mkdir()
+    with (tmp_path / "training/history.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, HISTORY)
+        writer.writeheader()
+        for step in range(6):
+            row = {"phase": "training", "step": step, "loss": 5, "kl": 2, "total_correlation": 1}
+            writer.writerow(row | {column: pair[step % 2]})
+    assert "Representation on mpi3d_mini" in report(tmp_path, dataset).text
+
+
 def test_scores_during_training_are_drawn_against_the_step(
     run_folder: Path, dataset: Dataset
 ) -> None:
