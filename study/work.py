@@ -121,8 +121,8 @@ def _unscored(job: Job, run: RunFolder) -> Iterator[RunFolder]:
     if job.pretraining:
         return
     for scored in (run, *_snapshots(job, run)):
-        scores = _read(run, scored.path / "scores.json").get("scores", {})
-        if not set(job.metrics) <= set(scores):
+        scores = _read(run, scored.path / "scores.json").get("scores")
+        if not isinstance(scores, dict) or not set(job.metrics) <= set(scores):
             yield scored
 
 
@@ -130,7 +130,7 @@ def _snapshots(job: Job, run: RunFolder) -> list[RunFolder]:
     """The snapshots that training was to leave, by step; the run itself is that of the last step.
 
     Raises:
-        UserError: One is missing.
+        UserError: One is missing, or the record doesn't tell how many there are.
     """
     if job.snapshot_every is None:
         return []
@@ -139,12 +139,12 @@ def _snapshots(job: Job, run: RunFolder) -> list[RunFolder]:
         raise UserError(
             f"{run.record} tells no number of steps: remove {run.path} and it is trained anew"
         )
-    steps = range(0, record["steps"], job.snapshot_every)
-    snapshots = [RunFolder(run.snapshots / str(step)) for step in steps]
-    for snapshot in snapshots:
-        if not snapshot.model.exists():
+    snapshots = []
+    for step in range(0, record["steps"], job.snapshot_every):
+        snapshots.append(RunFolder(run.snapshots / str(step)))
+        if not snapshots[-1].model.exists():
             raise UserError(
-                f"{snapshot.model} is missing, as after a full disk: "
+                f"{snapshots[-1].model} is missing, as after a full disk: "
                 f"remove {run.path} and it is trained anew"
             )
     return snapshots

@@ -1,6 +1,7 @@
 """One run of a study, trained and scored for real by processes of its own."""
 
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -118,6 +119,23 @@ def test_a_record_without_a_number_of_steps_is_one_line(jobs, folder, steps):
     finished_record(folder, jobs[1]).write_text(f'{{"status": "finished"{steps}}}')
     with pytest.raises(UserError, match=r"run\.json.* steps.* remove .*beta_vae-seed0"):
         is_done(jobs[1], folder)
+
+
+def test_a_record_of_more_steps_than_there_can_be_is_one_line(jobs, folder):
+    finished_record(folder, jobs[1]).write_text(
+        '{"status": "finished", "steps": 1' + "0" * 99 + "}"
+    )
+    with pytest.raises(UserError, match=r"snapshots/0/.* is missing"):
+        is_done(jobs[1], folder)
+
+
+@pytest.mark.parametrize("scores", [None, 3, "mig", ["mig"]])
+def test_a_scores_file_without_scores_is_scored_again(done, jobs, tmp_path, scores):
+    copy = StudyFolder(shutil.copytree(done.path, tmp_path / "copy"))
+    assert is_done(jobs[1], copy)
+    path = copy.run(jobs[1].name).path / "scores.json"
+    path.write_text(json.dumps({"scores": scores}))
+    assert not is_done(jobs[1], copy)
 
 
 def test_a_missing_snapshot_is_one_line(jobs, folder):
