@@ -7,6 +7,7 @@ import errno
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import NoReturn
 
 EXIT_DONE = 0
@@ -82,7 +83,9 @@ def disk_errors_told(
         yield
     except OSError as error:
         if error.errno in _FULL:
-            raise UserError(no_room(written or error.filename)) from error
+            # Of a copy, the second is what was written.
+            path = written or error.filename2 or error.filename
+            raise UserError(no_room(path)) from error
         if error.errno == errno.ENOENT and "temporary directory" in str(error):
             # From tempfile, which found no folder that it can write in.
             raise UserError(
@@ -97,14 +100,14 @@ def disk_errors_told(
 
 def no_room(path: object) -> str:
     """The one line for a full disk; where no path is known, it names the folders that are full."""
+    remedy = "free some space, or choose another output folder"
+    temporary = " (for temporary files, TMPDIR)"
     if path:
-        return f"no room on the disk for {path}: free some space, or choose another output folder"
+        inside = Path(_temporary()) in Path(str(path)).parents
+        return f"no room on the disk for {path}: {remedy}{temporary if inside else ''}"
     folders = {"this folder": ".", f"the temporary folder {_temporary()}": _temporary()}
     full = " and ".join(name for name, folder in folders.items() if _is_full(folder))
-    return (
-        f"no room on the disk{f' of {full}' if full else ''}: free some space, or choose another "
-        "output folder (for temporary files, TMPDIR)"
-    )
+    return f"no room on the disk{f' of {full}' if full else ''}: {remedy}{temporary}"
 
 
 def _temporary() -> str:

@@ -1,6 +1,7 @@
 """How a step is computed: forms of the same mathematics, and the choice between them."""
 
 import ctypes
+import errno
 import math
 import os
 from collections.abc import Callable, Sequence
@@ -10,6 +11,7 @@ import gin
 import torch
 
 from submission.budget import parse_duration
+from submission.errors import no_room
 
 # Of a form that is slower by less than this, a measurement of a few steps can't tell.
 _MARGIN = 0.02
@@ -155,4 +157,6 @@ def _use_huge_pages() -> None:
 
 
 def _line(error: Exception) -> str:
-    return (str(error).strip() or "no reason given").splitlines()[0]
+    text = str(error).strip() or "no reason given"
+    # A compiler's own words for it stand deep in its output, without the folder: TMPDIR.
+    return no_room(None) if os.strerror(errno.ENOSPC) in text else text.splitlines()[0]

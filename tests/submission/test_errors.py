@@ -90,6 +90,21 @@ def test_a_temporary_folder_that_fills_up_is_named(tmp_path):
 
 
 @needs_root
+def test_of_a_copy_to_a_full_temporary_folder_the_copy_is_named(tmp_path):
+    (tmp_path / "model.pt").write_bytes(bytes(2**20))
+    with mounted(tmp_path / "disk", "size=64k") as disk:
+        line = run(
+            "import shutil\n"
+            "with tempfile.TemporaryDirectory() as folder:\n"
+            f"    shutil.copyfile({str(tmp_path / 'model.pt')!r}, folder + '/model.pt')",
+            TMPDIR=str(disk),
+        )
+        assert f"no room on the disk for {disk}/" in line
+        assert "TMPDIR" in line
+        assert os.listdir(disk) == []
+
+
+@needs_root
 def test_a_full_folder_where_the_command_runs_is_told(tmp_path):
     with mounted(tmp_path / "disk", "size=64k") as disk:
         line = run("file = open('x', 'wb')\nfile.write(bytes(2**20))", cwd=disk)

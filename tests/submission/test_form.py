@@ -40,6 +40,19 @@ def test_the_first_forms_exception_is_raised():
         fastest([PLAIN, PHASES], measure)
 
 
+def test_a_compiler_without_room_is_told_as_such():
+    def measure(form):
+        if form.compiled:
+            raise RuntimeError(
+                "C++ compile error\n\nOutput:\nas: main.o: No space left on device\n"
+            )
+        return 0.2
+
+    _, why = fastest([PLAIN, Form(compiled=True)], measure)
+    assert "plain decoder, compiled: not to be had (RuntimeError: no room on the disk" in why
+    assert "TMPDIR" in why
+
+
 def test_each_flag_takes_its_forms_away():
     assert plain_forms(Speed()) == [PHASES, PLAIN]
     assert plain_forms(Speed(phases=False)) == [PLAIN]
