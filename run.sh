@@ -33,6 +33,7 @@ Options (python -m submission --help lists the rest; --seed S and so on pass thr
   --budget T      time for training and export: 90s, 5m, 8h [the preset's]
   --preset P      quick (5m), challenge (8h) or paper (72h) [quick]
   --gin 'X.y = z' overrides one setting of gin/; may be repeated
+  --gin-file F    a file of such lines, read before --gin; with --docker, one below gin/
   --name N        the run's folder below the output folder [experiment_name]
 
 Examples:

@@ -12,12 +12,14 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from evaluator import metrics, outputs, representations, scores
-from evaluator.arguments import LAST_SEED, parse_count, parse_seed, training_record
+from evaluator.arguments import training_record
 from evaluator.ground_truth import GroundTruth
 from evaluator.intervals import Interval, t_interval
 from evaluator.metrics import Result
 from evaluator.representations import Representation
+from submission.arguments import parse_count, parse_seed
 from submission.errors import Parser, UserError, run_command_line
+from submission.values import LAST_SEED
 
 _EXAMPLES = """\
 examples:

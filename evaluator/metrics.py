@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import gin
 import numpy as np
@@ -23,6 +23,7 @@ from evaluator.compat import load_metric_module, load_tensorflow
 from evaluator.ground_truth import GroundTruth
 from evaluator.representations import Encode, Representation
 from submission.errors import UserError, nearest
+from submission.values import Interval, Share, describe, fits
 
 GIN_FOLDER = Path(__file__).resolve().parent.parent / "gin" / "evaluation"
 
@@ -43,7 +44,7 @@ class Metric:
         function: Its function there.
         configurable: Its name in gin.
         score: The key of its result that the challenge reads.
-        settings: What gin may bind, as `configurable.parameter`, and the type of the value.
+        settings: What gin may bind, as `configurable.parameter`, and the value's type and range.
         least_latents: How many latents it is defined for.
         part_of: The computation that gives this score beside others, where it has another name;
             it names the gin file.
@@ -54,7 +55,7 @@ class Metric:
     function: str
     configurable: str
     score: str
-    settings: Mapping[str, type]
+    settings: Mapping[str, Any]
     least_latents: int = 1
     part_of: str | None = None
 
@@ -64,7 +65,14 @@ class Metric:
         return self.part_of or self.name
 
 
-_DISCRETIZER: Mapping[str, type] = {"discretizer.num_bins": int}
+# With fewer, a score is noise: a share of ten draws already has a deviation of up to 0.16.
+_Samples = Annotated[int, Interval(ge=10, le=10_000_000)]
+_Batch = Annotated[int, Interval(ge=1, le=1_000_000)]
+# Of one image there is no variance, and of one bin no information.
+_SharedBatch = Annotated[int, Interval(ge=2, le=1_000_000)]
+_DISCRETIZER: Mapping[str, Any] = {
+    "discretizer.num_bins": Annotated[int, Interval(ge=2, le=1_000_000)]
+}
 
 METRICS: Mapping[str, Metric] = {
     metric.name: metric
@@ -75,7 +83,11 @@ METRICS: Mapping[str, Metric] = {
             function="compute_dci",
             configurable="dci",
             score="disentanglement",
-            settings={"dci.num_train": int, "dci.num_test": int, "dci.batch_size": int},
+            settings={
+                "dci.num_train": _Samples,
+                "dci.num_test": _Samples,
+                "dci.batch_size": _Batch,
+            },
         ),
         Metric(
             name="factor_vae_metric",
@@ -84,11 +96,11 @@ METRICS: Mapping[str, Metric] = {
             configurable="factor_vae_score",
             score="eval_accuracy",
             settings={
-                "factor_vae_score.num_variance_estimate": int,
-                "factor_vae_score.num_train": int,
-                "factor_vae_score.num_eval": int,
-                "factor_vae_score.batch_size": int,
-                "prune_dims.threshold": float,
+                "factor_vae_score.num_variance_estimate": _Samples,
+                "factor_vae_score.num_train": _Samples,
+                "factor_vae_score.num_eval": _Samples,
+                "factor_vae_score.batch_size": _SharedBatch,
+                "prune_dims.threshold": Annotated[float, Interval(ge=0, le=1e9)],
             },
         ),
         Metric(
@@ -98,9 +110,9 @@ METRICS: Mapping[str, Metric] = {
             configurable="sap_score",
             score="SAP_score",
             settings={
-                "sap_score.num_train": int,
-                "sap_score.num_test": int,
-                "sap_score.batch_size": int,
+                "sap_score.num_train": _Samples,
+                "sap_score.num_test": _Samples,
+                "sap_score.batch_size": _Batch,
                 "sap_score.continuous_factors": bool,
             },
             least_latents=2,
@@ -111,7 +123,7 @@ METRICS: Mapping[str, Metric] = {
             function="compute_mig",
             configurable="mig",
             score="discrete_mig",
-            settings={"mig.num_train": int, "mig.batch_size": int, **_DISCRETIZER},
+            settings={"mig.num_train": _Samples, "mig.batch_size": _Batch, **_DISCRETIZER},
             least_latents=2,
         ),
         Metric(
@@ -121,9 +133,9 @@ METRICS: Mapping[str, Metric] = {
             configurable="irs",
             score="IRS",
             settings={
-                "irs.num_train": int,
-                "irs.batch_size": int,
-                "irs.diff_quantile": float,
+                "irs.num_train": _Samples,
+                "irs.batch_size": _Batch,
+                "irs.diff_quantile": Share,
                 **_DISCRETIZER,
             },
         ),
@@ -149,9 +161,9 @@ FURTHER_METRICS: Mapping[str, Metric] = {
             configurable="beta_vae_sklearn",
             score="eval_accuracy",
             settings={
-                "beta_vae_sklearn.batch_size": int,
-                "beta_vae_sklearn.num_train": int,
-                "beta_vae_sklearn.num_eval": int,
+                "beta_vae_sklearn.batch_size": _Batch,
+                "beta_vae_sklearn.num_train": _Samples,
+                "beta_vae_sklearn.num_eval": _Samples,
             },
         ),
         *(
@@ -162,9 +174,9 @@ FURTHER_METRICS: Mapping[str, Metric] = {
                 configurable="modularity_explicitness",
                 score=score,
                 settings={
-                    "modularity_explicitness.num_train": int,
-                    "modularity_explicitness.num_test": int,
-                    "modularity_explicitness.batch_size": int,
+                    "modularity_explicitness.num_train": _Samples,
+                    "modularity_explicitness.num_test": _Samples,
+                    "modularity_explicitness.batch_size": _Batch,
                     **_DISCRETIZER,
                 },
                 part_of="modularity_explicitness",
@@ -178,8 +190,6 @@ FURTHER_METRICS: Mapping[str, Metric] = {
 }
 
 ALL_METRICS: Mapping[str, Metric] = {**METRICS, **FURTHER_METRICS}
-
-_KINDS = {int: "a whole number above 0", float: "a number, 0 or more", bool: "True or False"}
 
 
 @dataclass(frozen=True)
@@ -235,7 +245,7 @@ def check_bindings(bindings: Iterable[str], metrics: Sequence[Metric]) -> None:
 
     Raises:
         UserError: A binding that can't be read, binds an unknown name (the line gives the nearest
-            one) or a value of the wrong type, or concerns none of the metrics.
+            one) or a value that can't be right, or concerns none of the metrics.
     """
     types = {name: kind for one in ALL_METRICS.values() for name, kind in one.settings.items()}
     for binding in bindings:
@@ -246,12 +256,10 @@ def check_bindings(bindings: Iterable[str], metrics: Sequence[Metric]) -> None:
             raise UserError(f"--gin {binding!r}: --metrics selects no metric that reads {name}")
         try:
             parsed = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
             parsed = None
-        kind = types[name]
-        fits = type(parsed) is kind or (kind is float and type(parsed) is int)
-        if not fits or (kind is int and parsed < 1) or (kind is float and parsed < 0):
-            raise UserError(f"--gin {binding!r}: {name} must be {_KINDS[kind]}")
+        if not fits(parsed, types[name]):
+            raise UserError(f"--gin {binding!r}: {name} must be {describe(types[name])}")
 
 
 def settings(metric: Metric, preset: str, bindings: Sequence[str] = ()) -> dict[str, Any]:

@@ -13,16 +13,19 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import gin
 import numpy as np
 
 from evaluator import outputs, representations
-from evaluator.arguments import parse_seed, training_record
+from evaluator.arguments import training_record
 from evaluator.ground_truth import GroundTruth
+from submission import configuration
+from submission.arguments import parse_seed
 from submission.errors import Parser, UserError, run_command_line
 from submission.files import write_json
+from submission.values import Interval
 
 GIN_FILE = Path(__file__).resolve().parent.parent / "gin" / "evaluation" / "udr.gin"
 
@@ -46,10 +49,10 @@ class Settings:
         alpha: Weight of the Lasso's penalty.
     """
 
-    num_points: int
-    batch_size: int
-    kl_threshold: float
-    alpha: float
+    num_points: Annotated[int, Interval(ge=10, le=10_000_000)] = gin.REQUIRED
+    batch_size: Annotated[int, Interval(ge=1, le=1_000_000)] = gin.REQUIRED
+    kl_threshold: Annotated[float, Interval(ge=0, le=1e9)] = gin.REQUIRED
+    alpha: Annotated[float, Interval(ge=0, le=1e9)] = gin.REQUIRED
 
 
 @dataclass(frozen=True)
@@ -308,17 +311,12 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
 
 def _settings(bindings: Sequence[str]) -> Settings:
     gin.clear_config()
-    try:
-        gin.parse_config([GIN_FILE.read_text(), *bindings])
-        settings = Settings()  # type: ignore[call-arg]  # gin fills the arguments in
-    except (ValueError, SyntaxError, TypeError) as error:
-        raise UserError(f"--gin: {str(error).splitlines()[0]}") from error
-    finally:
-        gin.clear_config()
-    for name, value in vars(settings).items():
-        if type(value) not in (int, float) or value < 0:
-            raise UserError(f"--gin: udr.{name} is {value!r}, not a number, 0 or more")
-    if settings.batch_size < 1 or settings.num_points % settings.batch_size:
+    configuration.apply(GIN_FILE.read_text(), "gin/evaluation/udr.gin")
+    for binding in bindings:
+        configuration.apply(binding, f"--gin {binding!r}")
+    settings = Settings()
+    gin.clear_config()
+    if settings.num_points % settings.batch_size:
         raise UserError(
             f"udr.num_points = {settings.num_points} must be a multiple of "
             f"udr.batch_size = {settings.batch_size}"

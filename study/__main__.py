@@ -3,9 +3,9 @@
 import argparse
 from pathlib import Path
 
-from evaluator.arguments import parse_count
 from study import settings, tuning
 from study.folder import StudyFolder, sole_study
+from submission.arguments import parse_count
 from submission.errors import Parser, run_command_line
 
 _DEFAULT_FOLDER = Path("scratch/study")

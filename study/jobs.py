@@ -10,7 +10,7 @@ from evaluator import metrics
 from study.settings import Study
 from submission import datasets
 from submission.checkpoint import identity
-from submission.configuration import configure, methods, operative, references
+from submission.configuration import configure, methods, operative, read_by, references
 from submission.training import Pretraining, Recipe, pretraining_settings
 
 _HASH_DIGITS = 8
@@ -34,7 +34,7 @@ class Job:
         after: The name of the run whose weights it starts from; None trains its own.
         dataset: The data set.
         preset: The trainer's preset.
-        bindings: The trainer's settings.
+        bindings: The trainer's settings that its method reads.
         snapshot_every: Training steps between two snapshots; None where none are kept.
         metrics: What it is scored with.
         evaluation: The metrics' settings.
@@ -80,7 +80,8 @@ def plan(study: Study) -> list[Job]:
             bindings = (*study.settings, *settings, f"trainer.seed = {seed}")
             pretraining = _pretraining(study, fingerprint, seed, bindings)
             for method in study.methods:
-                configure(method, study.preset, bindings)
+                own = read_by(method, study.preset, bindings)
+                configure(method, study.preset, own)
                 digits = _hash(study, fingerprint, _operative() | _scoring(study))
                 if digits in jobs:
                     continue
@@ -93,7 +94,7 @@ def plan(study: Study) -> list[Job]:
                     after=None,
                     dataset=study.dataset,
                     preset=study.preset,
-                    bindings=bindings,
+                    bindings=own,
                     snapshot_every=Recipe().snapshot_every,
                     metrics=tuple(study.metrics),
                     evaluation=tuple(study.evaluation),
@@ -112,7 +113,8 @@ def _pretraining(
     study: Study, fingerprint: str, seed: int, bindings: tuple[str, ...]
 ) -> Job | None:
     """The run that makes the weights which the methods of a seed start from, if any do."""
-    configure(_PRETRAINING_METHOD, study.preset, bindings)
+    own = read_by(_PRETRAINING_METHOD, study.preset, bindings)
+    configure(_PRETRAINING_METHOD, study.preset, own)
     if Pretraining().steps == 0:
         return None
     return Job(
@@ -124,7 +126,7 @@ def _pretraining(
         after=None,
         dataset=study.dataset,
         preset=study.preset,
-        bindings=(*bindings, *_PRETRAINING_ONLY),
+        bindings=(*own, *_PRETRAINING_ONLY),
         snapshot_every=None,
         metrics=(),
         evaluation=(),

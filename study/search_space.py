@@ -141,14 +141,13 @@ def check(space: Sequence[Range], fixed: Sequence[str]) -> None:
         fixed: Settings whose values the search needs for itself.
 
     Raises:
-        UserError: A setting that there isn't (the line names the nearest), that is named twice, or
-            that must stay as it is; real numbers for one that is a whole number.
+        UserError: A setting that there isn't (the line names the nearest), that is named twice,
+            that must stay as it is or that the method doesn't read; values that it can't have.
     """
-    import gin
+    from submission.configuration import settings, value_of, why_unread
+    from submission.values import describe, fits
 
-    from submission.configuration import settings
-
-    valid = {name for name in settings() if not name.startswith("study.")}
+    valid = {name: one for name, one in settings().items() if not name.startswith("study.")}
     seen = set()
     for one in space:
         if one.setting not in valid:
@@ -159,10 +158,13 @@ def check(space: Sequence[Range], fixed: Sequence[str]) -> None:
             raise UserError(f"--search: {one.setting} is given twice")
         if one.setting in fixed:
             raise UserError(f"--search: {one.setting} is no setting to search: it is fixed")
+        reason = why_unread(one.setting)
+        if reason is not None:
+            raise UserError(f"--search: {one.setting} has no effect {reason}")
         seen.add(one.setting)
-        try:
-            value = gin.query_parameter(one.setting)
-        except ValueError:
-            continue
-        if isinstance(value, int) and one.kind in ("float", "log"):
+        if isinstance(value_of(one.setting), int) and one.kind in ("float", "log"):
             raise UserError(f"--search '{one}': {one.setting} is a whole number: use int or choice")
+        kind = valid[one.setting].annotation
+        for value in one.values:
+            if not fits(value, kind):
+                raise UserError(f"--search '{one}': {one.setting} is {describe(kind)}")

@@ -4,18 +4,18 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 import gin
 
 from evaluator import metrics
 from submission import configuration, datasets
 from submission.errors import UserError, nearest
+from submission.values import LAST_SEED, Example, Interval, Seed
 
 GIN_FOLDER = Path(__file__).resolve().parent.parent / "gin" / "study"
 _CONFIGURABLE = "study"
 _VARIANT = re.compile(r"[A-Za-z0-9_.]*")
-_TEXTS = "texts such as ('network.latents = 10',)"
 
 
 @gin.configurable(_CONFIGURABLE)
@@ -40,16 +40,29 @@ class Study:
             process dies or the machine that it is on is lost.
     """
 
-    methods: tuple[str, ...] = ()
-    seeds: tuple[int, ...] = (0,)
+    methods: Annotated[tuple[str, ...], Example("names such as ('vae',)", may_be_empty=False)] = (
+        gin.REQUIRED
+    )
+    seeds: Annotated[
+        tuple[Seed, ...],
+        Example(f"whole numbers such as (0, 1, 2), at most {LAST_SEED}", may_be_empty=False),
+    ] = (0,)
     dataset: str = "mpi3d_mini"
     preset: str = "quick"
-    settings: tuple[str, ...] = ()
-    variants: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: {"": ()})
-    metrics: tuple[str, ...] = tuple(metrics.METRICS)
-    evaluation: tuple[str, ...] = ()
-    threads: int = 1
-    attempts: int = 3
+    settings: Annotated[tuple[str, ...], Example("texts such as ('network.latents = 10',)")] = ()
+    variants: Annotated[
+        Mapping[str, tuple[str, ...]],
+        Example(
+            "a name and settings each: {'': (), 'narrow': ('network.latents = 10',)}",
+            may_be_empty=False,
+        ),
+    ] = field(default_factory=lambda: {"": ()})
+    metrics: Annotated[tuple[str, ...], Example("names such as ('mig',)", may_be_empty=False)] = (
+        tuple(metrics.METRICS)
+    )
+    evaluation: Annotated[tuple[str, ...], Example("texts such as ('mig.num_train = 1000',)")] = ()
+    threads: Annotated[int, Interval(ge=0, le=1024)] = 1
+    attempts: Annotated[int, Interval(ge=1, le=1000)] = 3
 
 
 def presets() -> list[str]:
@@ -81,7 +94,7 @@ def read(preset: str, bindings: Sequence[str]) -> Study:
         configuration.apply(binding, f"--gin {binding!r}")
     study = Study()
     gin.clear_config()
-    _check_kinds(study)
+    _check_plan(study)
     study = replace(
         study,
         settings=(*study.settings, *settings),
@@ -108,29 +121,14 @@ def _sort_out(bindings: Sequence[str]) -> tuple[list[str], list[str], list[str]]
     return own, evaluation, trainer
 
 
-def _check_kinds(study: Study) -> None:
-    _check(_are(str, study.methods) and study.methods, study, "methods", "names such as ('vae',)")
-    whole = _are(int, study.seeds) and all(seed >= 0 for seed in study.seeds)
-    _check(whole and study.seeds, study, "seeds", "whole numbers such as (0, 1, 2)")
-    _check(_are(str, study.settings), study, "settings", _TEXTS)
-    _check(_are(str, study.metrics) and study.metrics, study, "metrics", "names such as ('mig',)")
-    _check(_are(str, study.evaluation), study, "evaluation", "texts such as ('mig.num_train = 9',)")
-    named = isinstance(study.variants, Mapping) and _are(str, tuple(study.variants))
-    fits = named and all(_are(str, variant) for variant in study.variants.values())
-    example = "{'': (), 'narrow': ('network.latents = 10',)}"
-    _check(fits and study.variants, study, "variants", f"a name and settings each: {example}")
+def _check_plan(study: Study) -> None:
+    """Refuses names of variants that no folder can have, and what is given twice."""
     for name in study.variants:
         if not _VARIANT.fullmatch(name):
             raise UserError(
                 f"study.variants has the name {name!r}, which is a part of folders' names: "
                 "give letters, digits, _ and dots"
             )
-    for name in ("dataset", "preset"):
-        _check(isinstance(getattr(study, name), str), study, name, "a name in quotation marks")
-    for name, least in (("threads", 0), ("attempts", 1)):
-        value = getattr(study, name)
-        fits = type(value) is int and value >= least
-        _check(fits, study, name, f"a whole number, {least} or more")
     for name in ("methods", "seeds", "metrics"):
         values = getattr(study, name)
         twice = [value for value in values if values.count(value) > 1]
@@ -138,21 +136,14 @@ def _check_kinds(study: Study) -> None:
             raise UserError(f"study.{name} has {twice[0]!r} twice: give each once")
 
 
-def _are(kind: type, values: Any) -> bool:
-    """Whether it is a tuple, or a list, of nothing but this type."""
-    return isinstance(values, tuple | list) and all(type(value) is kind for value in values)
-
-
-def _check(fits: object, study: Study, name: str, right: str) -> None:
-    if not fits:
-        raise UserError(f"study.{name} is {getattr(study, name)!r}: give {right}")
-
-
 def _check_names(study: Study) -> None:
     for method in study.methods:
         configuration.check_names(method, study.preset)
     datasets.checked_name(study.dataset)
     for binding in (*study.settings, *(one for many in study.variants.values() for one in many)):
-        if binding.partition("=")[0].strip() == "trainer.seed":
+        name = binding.partition("=")[0].strip()
+        if name.startswith(f"{_CONFIGURABLE}."):
+            raise UserError(f"{binding!r}: a study's settings are no settings of its runs")
+        if name == "trainer.seed":
             raise UserError(f"{binding!r}: a study's runs take their seeds from study.seeds")
     metrics.check_bindings(study.evaluation, metrics.choose(study.metrics))

@@ -24,7 +24,6 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from evaluator.arguments import parse_count, parse_seed
 from evaluator.metrics import FURTHER_METRICS, METRICS
 from study import settings
 from study.criteria import UDR, check_name, criterion
@@ -32,6 +31,7 @@ from study.folder import sole_study
 from study.search_space import DEFAULTS, Range, check, parse
 from study.settings import Study
 from submission import configuration
+from submission.arguments import parse_count, parse_seed
 from submission.budget import parse_duration
 from submission.errors import EXIT_DONE, EXIT_FAILED, UserError
 
@@ -150,7 +150,10 @@ def tune(arguments: argparse.Namespace) -> int:
     from submission import datasets
     from submission.training import Recipe
 
-    configuration.configure(arguments.method, study.preset, study.settings)
+    own = configuration.read_by(arguments.method, study.preset, study.settings)
+    # The preset's settings are for several methods, those of the command line for this one.
+    asked = [one for one in study.settings if one in own or one in arguments.gin]
+    configuration.configure(arguments.method, study.preset, asked)
     check(space, _NOT_SEARCHED)
     steps = Recipe().max_steps
     gin.clear_config()
@@ -208,7 +211,7 @@ def _study(arguments: argparse.Namespace) -> Study:
     if arguments.steps is not None:
         bindings.append(f"trainer.max_steps = {arguments.steps}")
     if arguments.budget is not None:
-        parse_duration(arguments.budget, "--budget")
+        parse_duration(arguments.budget, "--budget", above_zero=True)
         bindings.append(f"trainer.budget = {arguments.budget!r}")
     study = settings.read(arguments.preset, [*bindings, *arguments.gin])
     configuration.check_names(arguments.method, study.preset)

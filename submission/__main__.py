@@ -16,6 +16,7 @@ import os  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 from submission import datasets  # noqa: E402
+from submission.arguments import parse_seed  # noqa: E402
 from submission.configuration import check_names, configure, methods, presets  # noqa: E402
 from submission.environment import Environment  # noqa: E402
 from submission.errors import EXIT_DONE, EXIT_FAILED, Parser, UserError, run_command_line  # noqa: E402
@@ -47,7 +48,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--dataset", help=", ".join(datasets.NAMES))
     parser.add_argument("--budget", help="wall-clock time, such as 5m or 8h (the preset's)")
     parser.add_argument("--preset", help=", ".join(presets()) + " (quick; challenge on the portal)")
-    parser.add_argument("--seed", type=int, help="the random seed (0)")
+    parser.add_argument("--seed", type=parse_seed, help="the random seed (0)")
     parser.add_argument("--name", help="the run's name (experiment_name)")
     parser.add_argument(
         "--gin",
@@ -55,6 +56,14 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         default=[],
         metavar="'X.y = z'",
         help="overrides a setting of gin/; can be given several times",
+    )
+    parser.add_argument(
+        "--gin-file",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE",
+        help="a file of such lines, read before --gin; can be given several times",
     )
     return parser.parse_args(arguments)
 
@@ -71,7 +80,7 @@ def main() -> int:
     check_names(arguments.method, preset)
     dataset_name = datasets.checked_name(arguments.dataset or environment.dataset_name)
     if arguments.budget is not None:
-        parse_duration(arguments.budget, "--budget")
+        parse_duration(arguments.budget, "--budget", above_zero=True)
 
     # PyTorch is imported only now, so that a mistyped option is told at once.
     import torch
@@ -85,8 +94,8 @@ def main() -> int:
         bindings.append(f"trainer.budget = {arguments.budget!r}")
     if arguments.seed is not None:
         bindings.append(f"trainer.seed = {arguments.seed}")
-    configure(arguments.method, preset, bindings)
-    budget = Budget(parse_duration(Recipe().budget, "--budget"), STARTED)
+    configure(arguments.method, preset, bindings, arguments.gin_file)
+    budget = Budget(parse_duration(Recipe().budget, "trainer.budget"), STARTED)
     folder = RunFolder(environment.output_path / name)
     check_room(folder, _BYTES_NEEDED)
 

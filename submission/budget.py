@@ -1,37 +1,73 @@
 """The wall-clock budget: how long a run may take, how it is told to stop, and what fits in."""
 
+import math
 import re
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from types import FrameType
+from typing import Annotated
 
 import gin
 
 from submission.errors import UserError
+from submission.values import Interval, Needs, Width
 
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
+_RIGHT = "a duration such as 8h, 1h30m, 5m or 90s"
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
 
 
-def parse_duration(text: str, setting: str) -> float:
+def parse_duration(text: str, setting: str, above_zero: bool = False) -> float:
     """Seconds in `8h`, `1h30m`, `5m`, `90s` or `90`.
 
     Args:
         text: The duration.
         setting: Its name, for the error.
+        above_zero: Whether no time at all is too short.
 
     Raises:
         UserError: The text is no duration.
     """
+    seconds = _seconds(text)
+    if seconds is None or (above_zero and seconds == 0):
+        wanted = f"{_RIGHT}, above 0" if above_zero else _RIGHT
+        raise UserError(f"{setting} is {text!r}: give {wanted}")
+    return seconds
+
+
+def _seconds(text: str) -> float | None:
+    """None if the text is no duration, or longer than a number can say."""
     match = _DURATION.fullmatch(text.strip())
     if not match or not any(match.groups()):
-        raise UserError(f"{setting} is {text!r}: give a duration such as 8h, 1h30m, 5m or 90s")
-    return sum(
+        return None
+    seconds = sum(
         float(part) * unit
         for part, unit in zip(match.groups(), _UNITS.values(), strict=True)
         if part
     )
+    return seconds if math.isfinite(seconds) else None
+
+
+@dataclass(frozen=True)
+class Duration:
+    """The texts that `parse_duration` reads (`submission.values.Condition`).
+
+    Attributes:
+        above_zero: Whether no time at all is too short.
+    """
+
+    above_zero: bool = False
+
+    def holds(self, value: str) -> bool:
+        """See `Condition`."""
+        seconds = _seconds(value)
+        return seconds is not None and (seconds > 0 or not self.above_zero)
+
+    def describe(self, kind: str) -> str:
+        """See `Condition`."""
+        return f"{_RIGHT}{', above 0' if self.above_zero else ''}, in quotation marks"
 
 
 def format_duration(seconds: float) -> str:
@@ -112,26 +148,27 @@ def affordable_steps(seconds_left: float, seconds_per_step: float, most: int) ->
     return max(0, min(most, int(seconds_left / seconds_per_step)))
 
 
-@gin.configurable("width", denylist=["measure", "seconds_left"])
+@gin.configurable("width")
 def choose_width(
     measure: Callable[[float], float],
     seconds_left: Callable[[], float],
-    candidates: Sequence[float] = (),
-    wanted_steps: int = 3000,
+    candidates: tuple[Width, ...] = (),
+    wanted_steps: Annotated[int, Interval(ge=1, le=10**9), Needs("width.candidates")] = 3000,
 ) -> float | None:
     """The widest network that still affords the wanted number of steps.
 
     Args:
         measure: Seconds a step takes at a given width.
         seconds_left: Gives the seconds for training, as of when it is called.
-        candidates: Widths, widest first; none leaves `network.width` alone.
+        candidates: Widths, in any order; none leaves `network.width` alone.
         wanted_steps: Steps that the run should have.
 
     Returns:
         A width, the narrowest if none affords the steps; None without candidates.
     """
-    for width in candidates[:-1]:
+    widest_first = sorted(candidates, reverse=True)
+    for width in widest_first[:-1]:
         seconds_per_step = measure(width)
         if affordable_steps(seconds_left(), seconds_per_step, wanted_steps) >= wanted_steps:
             return width
-    return candidates[-1] if candidates else None
+    return widest_first[-1] if widest_first else None

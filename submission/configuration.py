@@ -4,16 +4,21 @@ import inspect
 import re
 import tokenize
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import gin
 
 from submission.errors import UserError, nearest
+from submission.values import Needs, Unless, describe, fits, makes
 
 GIN_FOLDER = Path(__file__).resolve().parent.parent / "gin"
 _SHARED = "shared"
 _REFERENCE = re.compile(r"@(?:\w+[./])*(\w+)")
+_OBJECTIVE = "trainer.objective"
+_PRETRAINING_OBJECTIVE = "pretraining.objective"
+_DISCRIMINATOR = "trainer.discriminator"
 
 
 def methods() -> list[str]:
@@ -38,18 +43,64 @@ def check_names(method: str, preset: str) -> None:
         raise UserError(f"unknown preset {preset!r}: {nearest(preset, presets())}")
 
 
-def configure(method: str, preset: str, bindings: Sequence[str]) -> None:
-    """Sets gin's configuration: shared values, the method, the preset, then the bindings.
+@dataclass(frozen=True)
+class Binding:
+    """A setting and its value, as a line of gin says them.
+
+    Attributes:
+        name: `configurable.parameter`.
+        value: The value.
+        source: Where it stands, for an error.
+    """
+
+    name: str
+    value: Any
+    source: str
+
+
+def configure(
+    method: str, preset: str, bindings: Sequence[str], files: Sequence[Path] = ()
+) -> None:
+    """Sets gin's configuration: shared values, the method, the preset, the files, the bindings.
 
     Args:
         method: One of `methods()`.
         preset: One of `presets()`.
         bindings: Lines such as `beta_vae.beta = 4.0`; the last one wins.
+        files: Files of such lines, read before the bindings.
 
     Raises:
-        UserError: An unknown method, preset, setting, or a value that can't be read. The line
-            names the nearest valid one.
+        UserError: An unknown method, preset, setting, or a value that can't be right. The line
+            names the nearest valid one. Also a setting that nothing in this configuration reads,
+            since the run would be recorded with a value that it wasn't trained with.
     """
+    given = _configure(method, preset, bindings, files)
+    for one in given:
+        reason = why_unread(one.name)
+        if reason is not None:
+            raise UserError(f"{one.source}: {one.name} has no effect {reason}")
+
+
+def read_by(method: str, preset: str, bindings: Sequence[str]) -> tuple[str, ...]:
+    """The bindings that have an effect on a method, of some that are given for several methods.
+
+    Args:
+        method: One of `methods()`.
+        preset: One of `presets()`.
+        bindings: As for `configure`, which they leave set.
+
+    Raises:
+        UserError: As from `configure`, but not for a binding that has no effect.
+    """
+    given = _configure(method, preset, bindings)
+    unread = {one.source for one in given if why_unread(one.name) is not None}
+    return tuple(text for text in bindings if _source(text) not in unread)
+
+
+def _configure(
+    method: str, preset: str, bindings: Sequence[str], files: Sequence[Path] = ()
+) -> list[Binding]:
+    """Sets the configuration, and returns what was bound beyond this project's own files."""
     check_names(method, preset)
     gin.clear_config()
     for path in (
@@ -58,50 +109,178 @@ def configure(method: str, preset: str, bindings: Sequence[str]) -> None:
         GIN_FOLDER / "presets" / f"{preset}.gin",
     ):
         apply(path.read_text(), str(path.relative_to(GIN_FOLDER.parent)))
-    for binding in bindings:
-        apply(binding, f"--gin {binding!r}")
+    given = [one for path in files for one in parse(_read(path), str(path))]
+    given += [one for text in bindings for one in parse(text, _source(text))]
+    for one in given:
+        _check_method(one, method)
+    for one in given:
+        gin.bind_parameter(one.name, one.value)
+    _check_objectives()
+    return given
 
 
 def apply(text: str, source: str) -> None:
-    """Checks every binding of a gin text against what can be configured, then applies it.
+    """Binds what a gin text says.
 
     Args:
         text: Bindings, one or several.
         source: Where they stand, for the error.
 
     Raises:
-        UserError: An unknown setting (the line names the nearest valid one), or a value that can't
-            be read.
+        UserError: See `parse`.
+    """
+    for one in parse(text, source):
+        gin.bind_parameter(one.name, one.value)
+
+
+def parse(text: str, source: str) -> list[Binding]:
+    """Reads a gin text, whose settings must exist and have values that their annotations allow.
+
+    Args:
+        text: Bindings, one or several.
+        source: Where they stand, for the error.
+
+    Raises:
+        UserError: An unknown setting (the line names the nearest valid one), a value that can't be
+            right (the line says what can), or one of gin's means that would be without effect or
+            hide a value: scopes, macros, imports, and references that are calls.
     """
     try:
-        statements = list(gin.config_parser.ConfigParser(text, gin.config.ParserDelegate()))
-    except (SyntaxError, ValueError, tokenize.TokenError) as error:
+        statements = list(gin.config_parser.ConfigParser(text, _Delegate()))
+    except (SyntaxError, ValueError, tokenize.TokenError, RecursionError) as error:
         raise UserError(f"{source}: {_one_line(error)}") from error
     if not statements:
-        return
+        return []
     valid = settings()
+    found = []
     for statement in statements:
+        where = source
+        if "\n" in text.strip():
+            where = f"{source}, line {statement.location[1]}"
         if not isinstance(statement, gin.config_parser.BindingStatement):
-            raise UserError(f"{source}: only bindings such as beta_vae.beta = 4.0 are read here")
+            raise UserError(f"{where}: only bindings such as beta_vae.beta = 4.0 are read here")
         name = f"{statement.selector}.{statement.arg_name}".rstrip(".")
         if name not in valid:
-            raise UserError(f"{source}: unknown setting {name}: {nearest(name, valid)}")
-    try:
-        gin.parse_config(text)
-    except (SyntaxError, ValueError, TypeError) as error:
-        raise UserError(f"{source}: {_one_line(error)}") from error
+            raise UserError(f"{where}: unknown setting {name}: {nearest(name, valid)}")
+        if statement.scope:
+            raise UserError(
+                f"{where}: nothing here has the scope {statement.scope}/: write {name} alone"
+            )
+        kind = valid[name].annotation
+        if kind is not inspect.Parameter.empty and not fits(statement.value, kind):
+            raise UserError(f"{where}: {name} is {statement.value!r}: give {describe(kind)}")
+        found.append(Binding(name, statement.value, where))
+    return found
 
 
-def settings() -> set[str]:
-    """Every setting that gin can bind, as `configurable.parameter`."""
-    found = set()
+class _Delegate(gin.config.ParserDelegate):
+    """Reads references to functions; what else gin has is refused."""
+
+    def configurable_reference(self, scoped_selector: str, evaluate: bool) -> Any:
+        """See `gin`."""
+        if evaluate or "/" in scoped_selector:
+            plain = scoped_selector.rpartition("/")[2]
+            raise ValueError(f"write @{plain}, without a scope and without ()")
+        return super().configurable_reference(scoped_selector, evaluate)
+
+    def macro(self, name: str) -> Any:
+        """See `gin`."""
+        raise ValueError(f"macros such as %{name} are not read here: write the value itself")
+
+
+def settings() -> dict[str, inspect.Parameter]:
+    """Every setting that gin can bind, as `configurable.parameter`, and what is said of it.
+
+    Parameters without a default, such as an objective's forward pass, are the caller's to give.
+    """
+    found = {}
     for selector, configurable in gin.config._REGISTRY.items():
         if selector.startswith("gin."):
             continue
-        for parameter in inspect.signature(configurable.fn_or_cls).parameters:
-            if parameter not in (configurable.denylist or ()):
-                found.add(f"{configurable.name}.{parameter}")
+        for name, parameter in inspect.signature(configurable.fn_or_cls).parameters.items():
+            if parameter.default is not inspect.Parameter.empty:
+                found[f"{configurable.name}.{name}"] = parameter
     return found
+
+
+def value_of(setting: str) -> Any:
+    """What a setting is bound to, else its default."""
+    try:
+        return gin.query_parameter(setting)
+    except ValueError:
+        return settings()[setting].default
+
+
+def _check_method(binding: Binding, method: str) -> None:
+    """Refuses to bind what the method's own file is there for to something else."""
+    name, value = binding.name, binding.value
+    if name not in (_OBJECTIVE, _DISCRIMINATOR) or value == value_of(name):
+        return
+    if name == _DISCRIMINATOR:
+        has = "needs a discriminator" if value is None else "has no use for a discriminator"
+        raise UserError(f"{binding.source}: --method {method} {has}: leave {name} as it is")
+    objective = value.configurable.name
+    if objective in methods():
+        raise UserError(
+            f"{binding.source}: --method {method} has the objective @{method}: "
+            f"did you mean --method {objective}?"
+        )
+
+
+def _check_objectives() -> None:
+    """Refuses an objective without what it needs.
+
+    Raises:
+        UserError: A value that nothing sets, or the discriminator, which pre-training doesn't have.
+    """
+    for name in (_OBJECTIVE, _PRETRAINING_OBJECTIVE):
+        if name == _PRETRAINING_OBJECTIVE and not value_of("pretraining.steps"):
+            continue
+        objective = value_of(name).configurable.name
+        for setting, parameter in settings().items():
+            own = setting.split(".")[0] == objective and parameter.default is gin.REQUIRED
+            if own and value_of(setting) is gin.REQUIRED:
+                raise UserError(f"{name} = @{objective} needs {setting}: give it with --gin, too")
+        if name == _PRETRAINING_OBJECTIVE and _DISCRIMINATOR in _read_method(objective):
+            raise UserError(
+                f"{name} = @{objective} needs a discriminator, which pre-training doesn't have"
+            )
+
+
+def why_unread(setting: str) -> str | None:
+    """Why a setting has no effect in the configuration as it is; None if it has one.
+
+    Args:
+        setting: One of `settings()`.
+
+    Returns:
+        The end of a sentence.
+    """
+    known = settings()
+    reason = _switched_off(known[setting])
+    group, parameter = setting.split(".")
+    functions = (_OBJECTIVE, _PRETRAINING_OBJECTIVE, _DISCRIMINATOR)
+    configurable = gin.config._REGISTRY.get_match(group).fn_or_cls
+    if reason or not any(makes(configurable, known[name].annotation) for name in functions):
+        return reason
+    used = [value_of(name) for name in functions if _switched_off(known[name]) is None]
+    if group in (one.configurable.name for one in used if one is not None):
+        return None
+    method = value_of(_OBJECTIVE).configurable.name
+    meant = [f"--method {one}" for one in methods() if f"@{group}" in _read_method(one).split()]
+    if f"{method}.{parameter}" in known:
+        meant.insert(0, f"{method}.{parameter}")
+    return f"with --method {method}: did you mean {' or '.join(meant)}?"
+
+
+def _switched_off(parameter: inspect.Parameter) -> str | None:
+    """Which other setting keeps a setting from having an effect; None if none does."""
+    for one in getattr(parameter.annotation, "__metadata__", ()):
+        if isinstance(one, Needs) and not value_of(one.setting):
+            return f"unless {one.setting} is set"
+        if isinstance(one, Unless) and value_of(one.setting):
+            return f"with {one.setting} = {value_of(one.setting)}: add --gin '{one.setting} = ()'"
+    return None
 
 
 def operative(names: Iterable[str]) -> dict[str, Any]:
@@ -118,6 +297,23 @@ def operative(names: Iterable[str]) -> dict[str, Any]:
 def references(values: Iterable[str]) -> set[str]:
     """The configurables that settings refer to, as `@beta_vae` does; values as `operative`'s."""
     return {name for value in values for name in _REFERENCE.findall(value)}
+
+
+def _source(text: str) -> str:
+    """What an error calls a binding of the command line."""
+    return f"--gin {text!r}"
+
+
+def _read_method(method: str) -> str:
+    path = GIN_FOLDER / f"{method}.gin"
+    return path.read_text() if path.exists() else ""
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except (OSError, ValueError) as error:
+        raise UserError(f"--gin-file {path.absolute()} can't be read ({error})") from error
 
 
 def _one_line(error: Exception) -> str:

@@ -6,12 +6,14 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import gin
 import torch
 
-from submission.budget import parse_duration
+from submission.budget import Duration, parse_duration
 from submission.errors import no_room
+from submission.values import Needs
 
 # Of a form that is slower by less than this, a measurement of a few steps can't tell.
 _MARGIN = 0.02
@@ -66,8 +68,8 @@ class Speed:
 
     phases: bool = True
     compile: bool = True
-    compile_from: str = "1h"
-    cuda_graphs: bool = True
+    compile_from: Annotated[str, Duration(), Needs("speed.compile")] = "1h"
+    cuda_graphs: Annotated[bool, Needs("speed.compile")] = True
     tf32: bool = True
     bfloat16: bool = False
     resident: bool = True

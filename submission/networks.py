@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import gin
 import torch
 from torch import Tensor, nn
 
 from submission.phases import decode_in_phases
+from submission.values import Interval, Unless, Width
 
 IMAGE_SIZE = 64
 
@@ -33,7 +34,7 @@ class Posterior(NamedTuple):
         return self.mean + noise * torch.exp(0.5 * self.log_variance)
 
 
-@gin.configurable("network", denylist=["image_channels"])
+@gin.configurable("network")
 @dataclass(frozen=True)
 class NetworkShape:
     """What fixes the shape of the two networks.
@@ -45,8 +46,8 @@ class NetworkShape:
     """
 
     image_channels: int
-    latents: int = 20
-    width: float = 1.0
+    latents: Annotated[int, Interval(ge=1, le=10_000)] = 20
+    width: Annotated[Width, Unless("width.candidates")] = 1.0
 
     def channels(self, paper: tuple[int, ...]) -> list[int]:
         """The paper's numbers of kernels, scaled by the width, and at least 4."""
@@ -171,7 +172,7 @@ class VAE(nn.Module):
         return posterior, sample, self.decoder(sample)
 
 
-@gin.configurable("discriminator", denylist=["latents"])
+@gin.configurable("discriminator")
 class Discriminator(nn.Module):
     """FactorVAE's density-ratio classifier (Kim & Mnih 2018, Appendix A).
 
@@ -183,7 +184,12 @@ class Discriminator(nn.Module):
         hidden_layers: Number of hidden layers.
     """
 
-    def __init__(self, latents: int, units: int = 1000, hidden_layers: int = 6) -> None:
+    def __init__(
+        self,
+        latents: int,
+        units: Annotated[int, Interval(ge=1, le=100_000)] = 1000,
+        hidden_layers: Annotated[int, Interval(ge=1, le=100)] = 6,
+    ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         for layer in range(hidden_layers):

@@ -6,12 +6,15 @@ and the KL divergence. All values are in nats per image, averaged over the batch
 x image, z latents, q(z|x) posterior (encoder), p(x|z) likelihood (decoder), p(z) = N(0, I) prior,
 q(z) = E_x q(z|x) aggregate posterior, C capacity.
 
-A new method is one more function here and one more file in `gin/`.
+A new method is one more function here and one more file in `gin/`. The function says what it
+returns, by which it is known as an objective, and the type and range of each setting
+(`submission.values`).
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
 import gin
 import torch
@@ -19,8 +22,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from submission.networks import Posterior
+from submission.values import Interval
 
 Terms = dict[str, Tensor]
+
+# Of a term in the loss; 0 leaves the term out.
+Weight = Annotated[float, Interval(ge=0, le=1e9)]
 
 
 @dataclass(frozen=True)
@@ -192,7 +199,7 @@ def vae(forward: ForwardPass) -> tuple[Tensor, Terms]:
 
 
 @gin.configurable
-def beta_vae(forward: ForwardPass, beta: float = gin.REQUIRED) -> tuple[Tensor, Terms]:
+def beta_vae(forward: ForwardPass, beta: Weight = gin.REQUIRED) -> tuple[Tensor, Terms]:
     """-E_q[log p(x|z)] + beta D, the beta-VAE with the paper's progressive capacity.
 
     With D of the paper's Eq. 2 this is Burgess et al. (2018), Eq. 8, their gamma being beta.
@@ -202,7 +209,7 @@ def beta_vae(forward: ForwardPass, beta: float = gin.REQUIRED) -> tuple[Tensor, 
 
 
 @gin.configurable
-def beta_tcvae(forward: ForwardPass, beta: float = gin.REQUIRED) -> tuple[Tensor, Terms]:
+def beta_tcvae(forward: ForwardPass, beta: Weight = gin.REQUIRED) -> tuple[Tensor, Terms]:
     """-E_q[log p(x|z)] + D + (beta - 1) TC(z): the paper's Eq. 1 (after Chen et al. 2018)."""
     distance = capacity_distance(forward.posterior, forward.capacity)
     tc = total_correlation(forward.sample, forward.posterior)
@@ -210,7 +217,7 @@ def beta_tcvae(forward: ForwardPass, beta: float = gin.REQUIRED) -> tuple[Tensor
 
 
 @gin.configurable
-def factor_vae(forward: ForwardPass, gamma: float = gin.REQUIRED) -> tuple[Tensor, Terms]:
+def factor_vae(forward: ForwardPass, gamma: Weight = gin.REQUIRED) -> tuple[Tensor, Terms]:
     """-E_q[log p(x|z)] + D + gamma TC(z) (Kim & Mnih 2018, Eq. 2; TC as in their Eq. 3).
 
     log(D / (1 - D)) of a two-class softmax is the difference of its logits.
@@ -224,7 +231,7 @@ def factor_vae(forward: ForwardPass, gamma: float = gin.REQUIRED) -> tuple[Tenso
 
 @gin.configurable
 def dip_vae_i(
-    forward: ForwardPass, lambda_d: float = gin.REQUIRED, lambda_od: float = gin.REQUIRED
+    forward: ForwardPass, lambda_d: Weight = gin.REQUIRED, lambda_od: Weight = gin.REQUIRED
 ) -> tuple[Tensor, Terms]:
     """-E_q[log p(x|z)] + D + the DIP penalty on Cov_x[E[z|x]] (Kumar et al. 2018, Eq. 6)."""
     distance = capacity_distance(forward.posterior, forward.capacity)
@@ -234,7 +241,7 @@ def dip_vae_i(
 
 @gin.configurable
 def dip_vae_ii(
-    forward: ForwardPass, lambda_d: float = gin.REQUIRED, lambda_od: float = gin.REQUIRED
+    forward: ForwardPass, lambda_d: Weight = gin.REQUIRED, lambda_od: Weight = gin.REQUIRED
 ) -> tuple[Tensor, Terms]:
     """-E_q[log p(x|z)] + D + the DIP penalty on Cov[z] under q(z) (Kumar et al. 2018, Eq. 7).
 
@@ -248,7 +255,9 @@ def dip_vae_ii(
 
 @gin.configurable
 def info_vae(
-    forward: ForwardPass, lambda_: float = gin.REQUIRED, alpha: float = 0.0
+    forward: ForwardPass,
+    lambda_: Weight = gin.REQUIRED,
+    alpha: Annotated[float, Interval(ge=-1e9, le=1)] = 0.0,
 ) -> tuple[Tensor, Terms]:
     """-E_q[log p(x|z)] + (1 - alpha) D + (alpha + lambda - 1) MMD(q(z), p(z)).
 

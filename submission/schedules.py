@@ -1,16 +1,20 @@
 """How capacity and learning rate change during training."""
 
+from typing import Annotated
+
 import gin
 import torch
 
+from submission.values import Interval, Share
 
-@gin.configurable("capacity", denylist=["step", "planned_steps"])
+
+@gin.configurable("capacity")
 def capacity(
     step: int,
     planned_steps: int,
-    final: float = 25.0,
-    steps: int = 2000,
-    share: float | None = None,
+    final: Annotated[float, Interval(ge=0, le=1e9)] = 25.0,
+    steps: Annotated[int, Interval(ge=0, le=10**9)] = 2000,
+    share: Share | None = None,
 ) -> float:
     """C of the paper's Eq. 2: from 0 linearly up to `final`, then constant (paper, Section 3).
 
@@ -29,9 +33,12 @@ def capacity(
     return final * min(1.0, step / max(1.0, length))
 
 
-@gin.configurable("plateau", denylist=["optimizer"])
+@gin.configurable("plateau")
 def plateau(
-    optimizer: torch.optim.Optimizer, factor: float = 0.95, patience: int = 1, minimum: float = 1e-4
+    optimizer: torch.optim.Optimizer,
+    factor: Annotated[float, Interval(gt=0, lt=1)] = 0.95,
+    patience: Annotated[int, Interval(ge=0, le=10**9)] = 1,
+    minimum: Annotated[float, Interval(ge=0, le=1)] = 1e-4,
 ) -> torch.optim.lr_scheduler.ReduceLROnPlateau:
     """The paper's learning rate: times `factor` after two epochs running without a lower loss.
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Annotated
 
 import gin
 import numpy as np
@@ -17,6 +18,7 @@ from submission import checkpoint
 from submission.batches import Batches, load_resident
 from submission.budget import (
     Budget,
+    Duration,
     Interruption,
     affordable_steps,
     choose_width,
@@ -46,6 +48,7 @@ from submission.run_folder import RunFolder, exclusive, set_aside
 from submission.schedules import capacity
 from submission.self_scoring import Scoring, SelfScorer
 from submission.team import Team
+from submission.values import Interval, Needs, Seed, Share
 
 PRETRAINING = "pretraining"
 TRAINING = "training"
@@ -86,6 +89,11 @@ _NOT_OF_PRETRAINING = {
 _WARM_UP_STEPS = {False: 1, True: 3}
 
 
+LearningRate = Annotated[float, Interval(gt=0, le=1)]
+AdamBeta = Annotated[float, Interval(ge=0, lt=1)]
+_WITH_DISCRIMINATOR = Needs("trainer.discriminator")
+
+
 @gin.configurable("trainer")
 @dataclass(frozen=True)
 class Recipe:
@@ -95,7 +103,7 @@ class Recipe:
         objective: The method's loss, from `submission.objectives`.
         budget: Wall-clock time, such as `8h`; export and a margin are part of it.
         max_steps: Steps after which training ends even if time is left.
-        batch_size: Images a step.
+        batch_size: Images a step; total correlation, covariances and MMD compare two at least.
         learning_rate: Adam's, at the start.
         adam_betas: Adam's.
         seed: Seeds weights, noise and the order of the images.
@@ -109,18 +117,18 @@ class Recipe:
     """
 
     objective: Objective = gin.REQUIRED
-    budget: str = "8h"
-    max_steps: int = 100_000
-    batch_size: int = 64
-    learning_rate: float = 1e-3
-    adam_betas: tuple[float, float] = (0.9, 0.999)
-    seed: int = 0
+    budget: Annotated[str, Duration(above_zero=True)] = "8h"
+    max_steps: Annotated[int, Interval(ge=0, le=10**9)] = 100_000
+    batch_size: Annotated[int, Interval(ge=2, le=2**16)] = 64
+    learning_rate: LearningRate = 1e-3
+    adam_betas: tuple[AdamBeta, AdamBeta] = (0.9, 0.999)
+    seed: Seed = 0
     discriminator: Callable[[int], Discriminator] | None = None
-    discriminator_learning_rate: float = 1e-4
-    discriminator_adam_betas: tuple[float, float] = (0.5, 0.9)
-    checkpoint_every: str = "5m"
-    log_every: int = 50
-    snapshot_every: int | None = None
+    discriminator_learning_rate: Annotated[LearningRate, _WITH_DISCRIMINATOR] = 1e-4
+    discriminator_adam_betas: Annotated[tuple[AdamBeta, AdamBeta], _WITH_DISCRIMINATOR] = (0.5, 0.9)
+    checkpoint_every: Annotated[str, Duration()] = "5m"
+    log_every: Annotated[int, Interval(ge=1, le=10**9)] = 50
+    snapshot_every: Annotated[int, Interval(ge=1, le=10**9)] | None = None
 
 
 @gin.configurable("pretraining")
@@ -134,9 +142,9 @@ class Pretraining:
         share: The largest share of the time for training that it may use.
     """
 
-    objective: Objective = gin.REQUIRED
-    steps: int = 0
-    share: float = 0.2
+    objective: Annotated[Objective, Needs("pretraining.steps")] = gin.REQUIRED
+    steps: Annotated[int, Interval(ge=0, le=10**9)] = 0
+    share: Annotated[Share, Needs("pretraining.steps")] = 0.2
 
 
 @dataclass(frozen=True)

@@ -286,10 +286,14 @@ def test_a_misspelt_metric_names_the_nearest():
     [
         ("dci.num_trian = 3", "did you mean dci.num_train?"),
         ("dci.num_train", "write it as"),
-        ("dci.num_train = many", "whole number above 0"),
-        ("dci.num_train = 0", "whole number above 0"),
-        ("dci.num_train = 2.5", "whole number above 0"),
+        ("dci.num_train = many", "whole number, 10 or more"),
+        ("dci.num_train = 0", "whole number, 10 or more"),
+        ("dci.num_train = 2.5", "whole number, 10 or more"),
+        ("dci.num_train = 3", "whole number, 10 or more"),
+        ("dci.num_train = 100000000", "at most 10,000,000"),
+        ("factor_vae_score.batch_size = 1", "2 or more"),
         ("prune_dims.threshold = -1", "0 or more"),
+        ("prune_dims.threshold = 1e999", "a number, 0 or more"),
         ("sap_score.continuous_factors = 1", "True or False"),
         ("irs.num_train = 3", "selects no metric"),
     ],
@@ -300,6 +304,12 @@ def test_a_wrong_binding_is_told(binding, message):
     assert message in str(caught.value)
 
 
+def test_a_quantile_is_a_share():
+    for binding in ("irs.diff_quantile = 2", "irs.diff_quantile = 0"):
+        with pytest.raises(UserError, match="a number, above 0, at most 1"):
+            metrics.check_bindings([binding], metrics.choose(["irs"]))
+
+
 def test_right_bindings_pass():
-    bindings = ["dci.num_train=3", "prune_dims.threshold = 0", "discretizer.num_bins = 5"]
+    bindings = ["dci.num_train=10", "prune_dims.threshold = 0", "discretizer.num_bins = 5"]
     metrics.check_bindings(bindings, metrics.choose([]))

@@ -65,6 +65,11 @@ def test_another_way_of_writing_is_told(text, fragment):
         (["trainer.seed = int(1, 2)"], "trainer.seed is no setting to search"),
         (["network.latents = log(5, 20)"], "network.latents is a whole number: use int"),
         (["study.threads = int(1, 2)"], "unknown setting study.threads"),
+        (
+            ["beta_tcvae.beta = log(1, 2)"],
+            "no effect with --method beta_vae: did you mean beta_vae.beta",
+        ),
+        (["network.latents = int(0, 5)"], "network.latents is a whole number, 1 or more"),
     ],
 )
 def test_a_range_of_what_cannot_be_searched_is_told(texts, fragment):

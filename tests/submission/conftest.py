@@ -18,8 +18,8 @@ from submission.record import Record
 from submission.run_folder import RunFolder
 from submission.training import Recipe, Request, train
 
+WIDTH = "network.width = 0.125"
 SMALL = [
-    "network.width = 0.125",
     "trainer.batch_size = 8",
     "trainer.log_every = 5",
     "speed.measure = False",
@@ -94,7 +94,9 @@ class Trial:
         preset: str = "challenge",
         name: str = "run",
     ) -> Record:
-        configure(method, preset, [*SMALL, "trainer.budget = '1h'", *bindings])
+        # The quick preset chooses the width.
+        width = [] if preset == "quick" else [WIDTH]
+        configure(method, preset, [*width, *SMALL, "trainer.budget = '1h'", *bindings])
         request = Request(
             name=name,
             method=method,

@@ -90,10 +90,14 @@ def test_a_budget_too_short_to_train_is_a_warning(environment):
         (["--method", "beta_vea"], ["beta_vea", "did you mean beta_vae?"]),
         (["--preset", "papr"], ["did you mean paper?"]),
         (["--gin", "beta_tcvae.bta = 3"], ["did you mean beta_tcvae.beta?"]),
+        (["--gin", "beta_vae.beta = 8"], ["no effect", "did you mean beta_tcvae.beta"]),
+        (["--gin-file", "nowhere.gin"], ["--gin-file", "nowhere.gin"]),
         (["--budget", "5 minutes"], ["5 minutes", "5m"]),
+        (["--budget", "0"], ["--budget is '0'", "above 0"]),
         (["--dataset", "mpi3d_mni"], ["mpi3d_mni", "mpi3d_mini"]),
         (["--name", "../elsewhere"], ["--name"]),
         (["--seed", "one"], ["--seed", "--help"]),
+        (["--seed", "-1"], ["--seed", "between 0 and 4294967295"]),
         (["--methd", "vae"], ["--methd"]),
     ],
 )
@@ -118,7 +122,7 @@ def test_a_truncated_data_set_is_one_line(environment, tmp_path, monkeypatch):
 
 def test_an_output_folder_that_is_a_file_is_one_line(environment, tmp_path):
     (tmp_path / "shared").write_text("in the way")
-    assert_users_mistake(run(*FEW_STEPS), "shared")
+    assert_users_mistake(run("--preset", "challenge", *FEW_STEPS), "shared")
 
 
 @pytest.mark.skipif(

@@ -30,7 +30,7 @@ def assert_same_model(first, second):
 
 
 @gin.configurable
-def fails_at_step(forward, step=20, kind="exception"):
+def fails_at_step(forward, step=20, kind="exception") -> tuple[torch.Tensor, objectives.Terms]:
     """The VAE's objective, until it breaks at a given step of its own counting."""
     fails_at_step.calls += 1
     if fails_at_step.calls > step:
@@ -41,7 +41,7 @@ def fails_at_step(forward, step=20, kind="exception"):
 
 
 @gin.configurable
-def interrupts_at_step(forward, step=20):
+def interrupts_at_step(forward, step=20) -> tuple[torch.Tensor, objectives.Terms]:
     """The VAE's objective, which wishes for an end at a given step, as a signal does."""
     interrupts_at_step.calls += 1
     if interrupts_at_step.calls == step:
@@ -80,7 +80,9 @@ def test_a_run_leaves_everything_that_the_report_reads(trial):
 )
 def test_every_method_reconstructs_what_the_mean_image_cannot(arms_trial, method):
     """A decoder that ignores the latents does no better than the mean image."""
-    settings = ["pretraining.steps = 400", "trainer.max_steps = 60", "discriminator.units = 32"]
+    settings = ["pretraining.steps = 400", "trainer.max_steps = 60"]
+    if method == "factor_vae":
+        settings.append("discriminator.units = 32")
     larger = ["network.width = 0.25", "trainer.batch_size = 16"]
     arms_trial(*settings, *larger, "trainer.learning_rate = 2e-3", method=method, name=method)
     images = arms_trial.dataset.images / 255.0
@@ -230,7 +232,11 @@ def test_a_loss_that_stays_non_finite_ends_the_run_with_the_last_good_model(tria
     assert torch.jit.load(str(trial.folder().model))(torch.rand(1, 3, 64, 64)).isfinite().all()
 
 
-def test_weights_that_overflow_leave_the_last_representation_and_a_record_that_says_so(trial):
+def test_weights_that_overflow_leave_the_last_representation_and_a_record_that_says_so(
+    trial, monkeypatch
+):
+    # No learning rate that is let pass makes weights overflow so soon.
+    monkeypatch.setattr("submission.configuration.fits", lambda value, kind: True)
     with pytest.raises(FloatingPointError):
         trial("trainer.max_steps = 300", "pretraining.steps = 0", "trainer.learning_rate = 1e30")
     record = json.loads(trial.folder().record.read_text())
@@ -240,7 +246,7 @@ def test_weights_that_overflow_leave_the_last_representation_and_a_record_that_s
 
 
 def test_a_budget_too_short_for_one_step_exports_an_untrained_model_with_a_warning(trial):
-    record = trial("trainer.budget = '0s'")
+    record = trial("trainer.budget = '0.01s'")
     assert record.status == "untrained"
     assert "untrained" in record.warnings[0]
     assert torch.jit.load(str(trial.folder().model))(torch.rand(1, 3, 64, 64)).shape == (1, 20)
@@ -259,7 +265,7 @@ def test_a_plan_too_short_for_the_capacity_is_told(trial):
 
 
 def test_the_quick_preset_shortens_the_capacity_schedule_to_the_plan(trial):
-    settings = [*STEPS, "trainer.max_steps = 40", "width.candidates = ()"]
+    settings = [*STEPS, "trainer.max_steps = 40", "width.candidates = ()", "network.width = 0.125"]
     record = trial(*settings, preset="quick")
     assert record.warnings == []
     rows = [r for r in csv.DictReader(trial.folder().history.open()) if r["phase"] == TRAINING]
