@@ -55,15 +55,16 @@ def main() -> None:
     last_seed = arguments.seed + arguments.repeats - 1
     if last_seed > LAST_SEED:
         raise UserError(f"--repeats asks for the seed {last_seed}: the last one is {LAST_SEED}")
-    representations.find(arguments.representation, arguments.allow_pickle)
-    run = training_record(arguments.representation)
+    model = representations.find(arguments.representation, arguments.allow_pickle)
+    # Links unresolved: the run's folder is the parent of the one that the user named.
+    folder = model.parent
+    run = training_record(folder)
     name = arguments.dataset or run.get("dataset")
     if name is None:
         raise UserError(
-            f"--dataset is missing, and no training/run.json stands beside "
-            f"{arguments.representation} to tell it"
+            f"--dataset is missing, and no training/run.json stands beside {folder} to tell it"
         )
-    output = arguments.output or outputs.folder_for(arguments.representation)
+    output = arguments.output or outputs.folder_for(folder)
     outputs.check_writable(output)
 
     # Threads that spin while they wait make a batch 3 to 10 times slower once another process
@@ -76,9 +77,7 @@ def main() -> None:
     console = Console(markup=False, highlight=False)
     dataset = datasets.load(name)
     ground_truth = GroundTruth(dataset)
-    representation = representations.load(
-        arguments.representation, ground_truth, arguments.allow_pickle
-    )
+    representation = representations.load(model, ground_truth, arguments.allow_pickle)
     console.print(
         f"{representation.path}: {representation.latents} latents, on {len(dataset.images)} images "
         f"of {name}, preset {arguments.preset}, seed {arguments.seed}",
@@ -176,7 +175,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         "representation",
         type=Path,
         metavar="REPRESENTATION_DIR",
-        help="holds tfhub/, pytorch_model.pt or python_model.dill; the first of these counts",
+        help=f"holds {', '.join(representations.FORMATS)}, of which the first counts; or is one",
     )
     parser.add_argument(
         "--dataset",
@@ -237,7 +236,8 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--allow-pickle",
         action="store_true",
-        help="read python_model.dill or a pickled nn.Module, which runs the code that it holds",
+        help="read python_model.dill, a pickled nn.Module or a torch.export archive, which can run "
+        "the code that it holds",
     )
     parser.add_argument("--no-report", action="store_true", help="don't write report.html")
     return parser.parse_args(arguments)

@@ -36,23 +36,24 @@ def prepare(
         representation: What is scored.
 
     Returns:
-        The engine that scores, the function, and warnings: where the codes are no function of the
-        image, `fast` can't score, and `reference` does.
+        The engine that scores, the function, and warnings: the representation's own, and where its
+        codes are no function of the image: `fast` can't score it, and `reference` does.
 
     Raises:
         UserError: The representation fails on a batch.
     """
     reference = partial(_reference, ground_truth, representation)
+    warnings = list(representation.warnings)
     if engine == "reference":
-        return engine, reference, []
+        return engine, reference, warnings
     reason = why_no_table(ground_truth, representation)
     if reason is None:
-        return engine, partial(_fast, Codes(ground_truth, representation)), []
-    warning = (
+        return engine, partial(_fast, Codes(ground_truth, representation)), warnings
+    warnings.append(
         f"{reason}: scored by disentanglement_lib itself, which can take half an hour "
         "(--preset quick draws smaller samples)"
     )
-    return "reference", reference, [warning]
+    return "reference", reference, warnings
 
 
 def _reference(

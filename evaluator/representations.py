@@ -1,4 +1,4 @@
-"""Representations in the challenge's three formats, each read as one function of images.
+"""Representations in the challenge's three formats and two more, read as functions of images.
 
 What a submission looks like is fixed by the challenge's starter kit (AIcrowd,
 neurips2019_disentanglement_challenge_starter_kit: `evaluate.py`, `utils_pytorch.py`,
@@ -8,22 +8,26 @@ neurips2019_disentanglement_challenge_starter_kit: `evaluate.py`, `utils_pytorch
   ``representation`` from ``images`` [n, h, w, c] to ``default`` [n, latents];
 * ``pytorch_model.pt``: TorchScript, or a pickled ``nn.Module``, of float32 [n, c, h, w]. It runs in
   the mode it was saved in, as the challenge ran it: the kit's export calls ``eval()`` first;
-* ``python_model.dill``: a function of a numpy array [n, c, h, w] that returns one.
+* ``python_model.dill``: a function of a numpy array [n, c, h, w] that returns one;
+* ``pytorch_model.pt2``: what ``torch.export.save`` writes, of images as TorchScript's;
+* ``model.onnx``: an ONNX model, of images as TorchScript's.
+
+The last two, which the challenge didn't know, are also read as ``pytorch_model.pt``.
 """
 
 import hashlib
 import re
 import warnings
-import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from evaluator import file_kinds
 from evaluator.ground_truth import GroundTruth
 from submission.environment import Environment
 from submission.errors import UserError
@@ -33,15 +37,39 @@ if TYPE_CHECKING:
 
 Encode = Callable[[np.ndarray], np.ndarray]
 EncodePixels = Callable[[np.ndarray, int], np.ndarray]
-# A format's ways to encode: images, pixels, and pixels faster, in several threads at once.
-Reading = tuple[Encode, EncodePixels | None, EncodePixels | None]
 
 TFHUB = "tfhub"
 PYTORCH = "pytorch_model.pt"
 DILL = "python_model.dill"
+EXPORTED = "pytorch_model.pt2"
+ONNX = "model.onnx"
+# In the order in which they are looked for, each with what it should be.
+FORMATS = {
+    TFHUB: "a hub module or SavedModel",
+    PYTORCH: "TorchScript, a torch.export archive, an ONNX model or a pickled nn.Module",
+    DILL: "a dilled function",
+    EXPORTED: "a torch.export archive",
+    ONNX: "an ONNX model",
+}
 
 # The batches that the metrics ask for: 16 for most, 64 for FactorVAE, and what is left at the end.
 _PROBED_BATCHES = (16, 64, 8)
+
+
+class Reading(NamedTuple):
+    """What a format's reader makes of a model.
+
+    Attributes:
+        encode: Codes of images.
+        encode_pixels: Codes of pixels; None where the format has no such way.
+        fast: The same faster, in several threads at once.
+        warnings: What the user should know of the scores.
+    """
+
+    encode: Encode
+    encode_pixels: EncodePixels | None = None
+    fast: EncodePixels | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -58,6 +86,7 @@ class Representation:
         encode_pixels: The same from uint8 [n, h, w, c] and the pixel value that means 1.0, without
             a copy of the images in another layout; None where the format has no such way.
         parallel: Whether `encode_pixels` may run in several threads at once.
+        warnings: What the user should know of its scores.
     """
 
     path: Path
@@ -66,6 +95,7 @@ class Representation:
     repeatable: bool
     encode_pixels: EncodePixels | None = None
     parallel: bool = False
+    warnings: tuple[str, ...] = ()
 
     def counted(self, count: Callable[[int], None]) -> "Representation":
         """The same, calling `count` with the number of images of every batch it has encoded."""
@@ -82,32 +112,75 @@ class Representation:
         return replace(self, encode=count_after(self.encode), encode_pixels=pixels)
 
 
-def find(folder: Path, allow_pickle: bool = False) -> Path:
-    """Finds the representation in a folder, without reading it.
+def find(given: Path, allow_pickle: bool = False) -> Path:
+    """Finds a representation and tells what can't be one, without running any of its code.
 
     Args:
-        folder: The representation folder.
+        given: The representation folder, the folder of a run that holds it, or the model itself.
         allow_pickle: Whether a file that can run code when it is read is acceptable.
 
     Returns:
-        The path of the first format present.
+        The path of the first format present, or of the one given.
 
     Raises:
-        UserError: There is no folder or none of the formats in it, or it is a pickle and
+        UserError: None of the formats is there, the file is something else, or it can run code and
             `allow_pickle` is false.
     """
-    if not folder.is_dir():
-        raise UserError(f"there is no representation folder {folder}")
-    for name in (TFHUB, PYTORCH, DILL):
-        path = folder / name
-        if path.exists():
-            if not allow_pickle and (name == DILL or (name == PYTORCH and _is_pickle(path))):
-                raise UserError(
-                    f"{path} is a pickle, and reading it runs the code it holds: "
-                    "if you trust where it comes from, pass --allow-pickle"
-                )
-            return path
-    raise UserError(f"{folder} holds none of {TFHUB}/, {PYTORCH} and {DILL}")
+    try:
+        path = _locate(given)
+        kind = file_kinds.kind_of(path)
+    except OSError as error:
+        raise UserError(f"{error.filename} can't be opened ({error.strerror})") from error
+    mistake = kind.mistake
+    if not mistake and path.name not in _HOMES[kind.name]:
+        mistake = f"is {kind.name}"
+        if kind.name != file_kinds.UNKNOWN:
+            mistake += f", whose place is {_HOMES[kind.name][0]}"
+    if mistake:
+        raise UserError(f"{path} can't be read as {FORMATS[path.name]}: it {mistake}")
+    if not allow_pickle and (path.name == DILL or kind.name in _CAN_RUN_CODE):
+        raise UserError(
+            f"{path} is {kind.name}, and reading it runs the code it holds: "
+            "if you trust where it comes from, pass --allow-pickle"
+        )
+    return path
+
+
+# Where each kind may stand, first where it belongs.
+_HOMES = {
+    file_kinds.SAVED_MODEL: (TFHUB,),
+    file_kinds.TORCHSCRIPT: (PYTORCH,),
+    file_kinds.EXPORTED: (EXPORTED, PYTORCH),
+    file_kinds.ONNX: (ONNX, PYTORCH),
+    file_kinds.PICKLE: (PYTORCH, DILL),
+    # Their readers say more.
+    file_kinds.UNKNOWN: (PYTORCH, DILL),
+}
+_SUFFIXES = (".pt", ".pth", ".pt2", ".ckpt", ".onnx", ".pb", ".dill", ".pkl")
+# torch.export.load says of itself that it uses pickle, and must not be given what isn't trusted.
+_CAN_RUN_CODE = (file_kinds.PICKLE, file_kinds.EXPORTED)
+
+
+def _locate(given: Path) -> Path:
+    """The model that a path leads to: the path itself, or the first format in a folder."""
+    is_saved_model = (given / "saved_model.pb").is_file()
+    if given.name in FORMATS and (given.is_file() or is_saved_model):
+        return given
+    for folder in (given, given / "representation"):
+        for name in FORMATS:
+            if (folder / name).exists():
+                return folder / name
+    if not given.exists():
+        raise UserError(f"there is no representation folder {given}")
+    names = [f"{name}/" if name == TFHUB else name for name in FORMATS]
+    if given.is_dir() and not is_saved_model:
+        models = [path.name for path in given.iterdir() if path.suffix in _SUFFIXES]
+        hint = f": if {min(models)} is the model, rename it" if models else ""
+        raise UserError(f"{given} holds none of {', '.join(names[:-1])} and {names[-1]}{hint}")
+    kind = file_kinds.kind_of(given)
+    home = " or ".join(_HOMES[kind.name])
+    mistake = f"is {kind.name}: call it {home}, in a folder of its own, and give that folder"
+    raise UserError(f"{given} {kind.mistake or mistake}")
 
 
 def load(folder: Path, ground_truth: GroundTruth, allow_pickle: bool = False) -> Representation:
@@ -131,8 +204,14 @@ def load(folder: Path, ground_truth: GroundTruth, allow_pickle: bool = False) ->
 
         images = ground_truth.sample_observations(max(_PROBED_BATCHES), np.random.RandomState(0))
         dilled.try_apart(path, images, _PROBED_BATCHES)
-    readers = {TFHUB: _read_tfhub, PYTORCH: _read_pytorch, DILL: _read_dill}
-    return _checked(readers[path.name](path), path, ground_truth)
+        return _checked(_read_dill(path), path, ground_truth)
+    readers = {
+        file_kinds.SAVED_MODEL: _read_tfhub,
+        file_kinds.EXPORTED: _read_exported,
+        file_kinds.ONNX: _read_onnx,
+    }
+    read = readers.get(file_kinds.kind_of(path).name, _read_pytorch)
+    return _checked(read(path), path, ground_truth)
 
 
 def sha256(path: Path) -> str:
@@ -157,19 +236,6 @@ def _sha256_of_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _is_pickle(path: Path) -> bool:
-    """Whether torch.save wrote it: a bare pickle until 2020, since then a zip without code."""
-    if not path.is_file():
-        return False
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            names = {Path(name).name for name in archive.namelist()}
-        # TorchScript keeps its constants beside data.pkl; before PyTorch 1.4 it was a model.json.
-        return "data.pkl" in names and not names & {"constants.pkl", "model.json"}
-    with path.open("rb") as file:
-        return file.read(1) == b"\x80"
-
-
 def _read_tfhub(path: Path) -> Reading:
     from evaluator.compat import load_tensorflow
 
@@ -179,19 +245,30 @@ def _read_tfhub(path: Path) -> Reading:
     try:
         model = tensorflow.saved_model.load(str(path), tags=tags)
     except Exception as error:
-        raise _unreadable(path, "a hub module or SavedModel", error) from error
-    if "representation" not in model.signatures:
-        raise UserError(
-            f"{path} has no signature `representation`, only {sorted(model.signatures)}"
+        raise _unreadable(path, error) from error
+    names = sorted(model.signatures)
+    # What Keras and TensorFlow 2 export has one signature, whose names mean nothing.
+    name = "serving_default" if names == ["serving_default"] else "representation"
+    if name not in names:
+        trained = "gaussian_encoder" in names
+        hint = (
+            ": it is the trained model, of which the representation is another" if trained else ""
         )
-    signature = model.signatures["representation"]
+        raise UserError(f"{path} has no signature `representation`, only {names}{hint}")
+    signature = model.signatures[name]
     inputs, outputs = signature.structured_input_signature[1], signature.structured_outputs
-    if set(inputs) != {"images"} or "default" not in outputs:
+    if name == "representation" and (set(inputs) != {"images"} or "default" not in outputs):
         raise UserError(
             f"{path}: the signature `representation` must lead from `images` to `default`, "
             f"not from {sorted(inputs)} to {sorted(outputs)}"
         )
-    wanted = inputs["images"]
+    if name == "serving_default" and not len(inputs) == len(outputs) == 1:
+        raise UserError(
+            f"{path}: its signature `serving_default` leads from {sorted(inputs)} to "
+            f"{sorted(outputs)}: save it with one `representation` from `images` to `default`"
+        )
+    argument, wanted = next(iter(inputs.items()))
+    answer = "default" if name == "representation" else next(iter(outputs))
 
     def encode(images: np.ndarray) -> np.ndarray:
         # A TF1 graph's shapes are checked when it is fed, which this way of calling it isn't.
@@ -199,54 +276,204 @@ def _read_tfhub(path: Path) -> Reading:
             raise ValueError(f"its signature takes images {wanted.shape}")
         batch = tensorflow.constant(np.asarray(images, wanted.dtype.as_numpy_dtype))
         # The model has to stay referenced, or TensorFlow drops its variables.
-        return model.signatures["representation"](images=batch)["default"].numpy()
+        return model.signatures[name](**{argument: batch})[answer].numpy()
 
-    return encode, None, None
+    return Reading(encode)
 
 
 def _read_pytorch(path: Path) -> Reading:
     import torch
 
-    device = "cuda" if Environment.read().use_cuda and torch.cuda.is_available() else "cpu"
-    # TF32 and cuDNN's choice of algorithm change digits from one run to the next.
-    torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cudnn.deterministic = True
+    device = _device()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
-            if _is_pickle(path):
+            if file_kinds.kind_of(path).name == file_kinds.PICKLE:
                 model = torch.load(path, map_location="cpu", weights_only=False)
             else:
                 model = torch.jit.load(str(path), map_location="cpu")
     except (Exception, SystemExit) as error:
-        raise _unreadable(path, "TorchScript or a pickled nn.Module", error) from error
+        raise _unreadable(path, error) from error
     if not isinstance(model, torch.nn.Module):
         raise UserError(
             f"{path} holds a {type(model).__name__}, not a model: save the module with "
-            "torch.jit.save(torch.jit.script(model), path)"
+            "torch.jit.save(torch.jit.script(module.eval()), path)"
         )
     model = model.to(device)
-
-    def codes_of(model: torch.nn.Module, batch: torch.Tensor) -> np.ndarray:
-        with torch.no_grad():
-            codes = model(batch)
-        if not isinstance(codes, torch.Tensor):
-            raise UserError(f"{path} returns a {type(codes).__name__}, not one tensor [n, latents]")
-        return codes.cpu().numpy()
-
-    def encode(images: np.ndarray) -> np.ndarray:
-        return codes_of(model, torch.from_numpy(np.moveaxis(images, 3, 1)).float().to(device))
-
-    def encode_pixels(model: torch.nn.Module, pixels: np.ndarray, white: int) -> np.ndarray:
-        # The transposed view is PyTorch's channels-last layout, so nothing is copied but the bytes
-        # to floats; dividing float32 by 255 or 1 gives what dividing float64 and rounding does.
-        batch = torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2)
-        return codes_of(model, batch.float().div_(white))
-
+    dtypes = {value.dtype for value in model.parameters() if value.is_floating_point()}
+    dtype = dtypes.pop() if len(dtypes) == 1 else torch.float32
     fast = None
     if device == "cpu" and isinstance(model, torch.jit.ScriptModule):
-        fast = partial(encode_pixels, _channels_last(path))
-    return encode, partial(encode_pixels, model), fast
+        fast = _encode_pixels(path, _channels_last(path), device, dtype)
+    return Reading(
+        _encode_images(path, model, device, dtype),
+        _encode_pixels(path, model, device, dtype),
+        fast,
+        _of_training_mode(path, _left_in_training(model)),
+    )
+
+
+def _read_exported(path: Path) -> Reading:
+    import torch
+    from torch.export.passes import move_to_device_pass
+
+    device = _device()
+    try:
+        program = torch.export.load(path)
+        if file_kinds.names_a_gpu(path):
+            program = move_to_device_pass(program, device)
+        model = program.module().to(device)
+    except Exception as error:
+        if device == "cpu" and file_kinds.names_a_gpu(path):
+            raise _of_a_gpu(path) from error
+        raise _unreadable(path, error) from error
+    nodes = list(program.graph.nodes)
+    inputs = [one for one in nodes if one.name in program.graph_signature.user_inputs]
+    if len(inputs) != 1:
+        raise UserError(f"{path} takes {len(inputs)} inputs, not one batch of images")
+    images = inputs[0].meta["val"]
+    if isinstance(images.shape[0], int):
+        raise UserError(
+            f"{path} takes batches of {images.shape[0]} images alone: export it with "
+            'dynamic_shapes=({0: torch.export.Dim("n")},)'
+        )
+    operators = {str(one.target).split(".")[1]: one.args for one in nodes if "." in str(one.target)}
+    left = {name for name, at in _TRAINS.items() if operators.get(name, ())[at : at + 1] == (True,)}
+    return Reading(
+        _encode_images(path, model, device, images.dtype),
+        _encode_pixels(path, model, device, images.dtype),
+        warnings=_of_training_mode(path, left),
+    )
+
+
+# Which argument tells an operator of PyTorch's that it trains.
+_TRAINS = {"batch_norm": 5, "dropout": 2, "feature_dropout": 2, "alpha_dropout": 2}
+
+
+def _read_onnx(path: Path) -> Reading:
+    import onnxruntime
+
+    # What it says of a graph that it simplifies would stand on the terminal.
+    onnxruntime.set_default_logger_severity(3)
+    try:
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise _unreadable(path, error) from error
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    if len(inputs) != 1 or len(outputs) != 1:
+        raise UserError(
+            f"{path} leads from {[one.name for one in inputs]} to {[one.name for one in outputs]}: "
+            "export it from one batch of images to one tensor [n, latents]"
+        )
+    images = inputs[0]
+    if images.shape and isinstance(images.shape[0], int):
+        raise UserError(
+            f"{path} takes batches of {images.shape[0]} images alone: export it with "
+            f"dynamic_axes={{{images.name!r}: {{0: 'n'}}}}"
+        )
+    dtypes = {"tensor(double)": np.float64, "tensor(float16)": np.float16}
+    dtype = dtypes.get(images.type, np.float32)
+
+    def encode(batch: np.ndarray) -> np.ndarray:
+        channels_first = np.ascontiguousarray(np.moveaxis(batch, 3, 1), np.float32)
+        return session.run(None, {images.name: channels_first.astype(dtype)})[0]
+
+    return Reading(encode)
+
+
+def _device() -> str:
+    """Where PyTorch runs a model, with the settings that make it repeatable."""
+    import torch
+
+    # TF32 and cuDNN's choice of algorithm change digits from one run to the next.
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.deterministic = True
+    return "cuda" if Environment.read().use_cuda and torch.cuda.is_available() else "cpu"
+
+
+def _encode_images(
+    path: Path, model: "torch.nn.Module", device: str, dtype: "torch.dtype"
+) -> Encode:
+    import torch
+
+    def encode(images: np.ndarray) -> np.ndarray:
+        def batch() -> torch.Tensor:
+            channels_first = torch.from_numpy(np.moveaxis(images, 3, 1))
+            return channels_first.to(device, torch.float32, copy=True).to(dtype)
+
+        return _codes_of(path, model, batch)
+
+    return encode
+
+
+def _encode_pixels(
+    path: Path, model: "torch.nn.Module", device: str, dtype: "torch.dtype"
+) -> EncodePixels:
+    import torch
+
+    def encode(pixels: np.ndarray, white: int) -> np.ndarray:
+        # The transposed view is PyTorch's channels-last layout, so nothing is copied but the bytes
+        # to floats; dividing float32 by 255 or 1 gives what dividing float64 and rounding does.
+        def batch() -> torch.Tensor:
+            channels_first = torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2)
+            return channels_first.float().div_(white).to(dtype)
+
+        return _codes_of(path, model, batch)
+
+    return encode
+
+
+def _codes_of(
+    path: Path, model: "torch.nn.Module", batch: "Callable[[], torch.Tensor]"
+) -> np.ndarray:
+    """The model's answer to a batch, which is made anew for each call, since it may be changed."""
+    import torch
+
+    try:
+        with torch.no_grad():
+            try:
+                codes = model(batch())
+            except RuntimeError:
+                # `x.view(len(x), -1)` refuses the channels-last layout, which a convolution keeps
+                # today; in the challenge's time it answered in the other one.
+                codes = model(batch().contiguous())
+    except RuntimeError as error:
+        scripted = isinstance(model, torch.jit.ScriptModule)
+        if scripted and not batch().is_cuda and file_kinds.names_a_gpu(path):
+            raise _of_a_gpu(path) from error
+        raise
+    if not isinstance(codes, torch.Tensor):
+        raise UserError(f"{path} returns a {type(codes).__name__}, not one tensor [n, latents]")
+    return codes.cpu().numpy()
+
+
+def _of_a_gpu(path: Path) -> UserError:
+    return UserError(
+        f"{path} names a GPU in its code, so it runs nowhere else, nor in the scoring container: "
+        "export it again after model.cpu().eval(), with images on the CPU"
+    )
+
+
+def _left_in_training(model: "torch.nn.Module") -> set[str]:
+    """The types of layers that do something else in training, and were left in that mode."""
+    names = {
+        getattr(module, "original_name", type(module).__name__)
+        for module in model.modules()
+        # A frozen module has lost its mode.
+        if getattr(module, "training", False)
+    }
+    return {
+        name for name in names if re.fullmatch(r"(Sync)?BatchNorm(\dd)?|\w*Dropout(\dd)?", name)
+    }
+
+
+def _of_training_mode(path: Path, layers: set[str]) -> tuple[str, ...]:
+    if not layers:
+        return ()
+    return (
+        f"{path} was saved in training mode: what {' and '.join(sorted(layers))} make of an image "
+        "depends on its batch or on chance; call eval() on the model before you export it",
+    )
 
 
 def _channels_last(path: Path) -> "torch.nn.Module":
@@ -264,17 +491,18 @@ def _read_dill(path: Path) -> Reading:
     from evaluator import dilled
 
     try:
-        return dilled.read(path), None, None
+        return Reading(dilled.read(path))
     except UserError:
         raise
     except (Exception, SystemExit) as error:
-        raise _unreadable(path, "a dilled function", error) from error
+        raise _unreadable(path, error) from error
 
 
 def _checked(reading: Reading, path: Path, ground_truth: GroundTruth) -> Representation:
     """Adds the checks of every answer, and learns the number of latents from the first."""
-    encode, encode_pixels, fast = (one and _apart(one) for one in reading)
-    assert encode is not None
+    encode = _apart(reading.encode)
+    encode_pixels = reading.encode_pixels and _apart(reading.encode_pixels)
+    fast = reading.fast and _apart(reading.fast)
 
     def ask(function: Callable[..., np.ndarray], images: np.ndarray, *rest: int) -> np.ndarray:
         try:
@@ -328,7 +556,9 @@ def _checked(reading: Reading, path: Path, ground_truth: GroundTruth) -> Represe
     for size in _PROBED_BATCHES[1:]:
         checked(sample(size))
     repeatable = np.array_equal(first, checked(probe))
-    return Representation(path, checked, latents, repeatable, checked_pixels, parallel)
+    return Representation(
+        path, checked, latents, repeatable, checked_pixels, parallel, reading.warnings
+    )
 
 
 def _apart(function: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
@@ -340,8 +570,8 @@ def _apart(function: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
     return call
 
 
-def _unreadable(path: Path, expected: str, error: BaseException) -> UserError:
-    return UserError(f"{path} can't be read as {expected}: {_one_line(error)}")
+def _unreadable(path: Path, error: BaseException) -> UserError:
+    return UserError(f"{path} can't be read as {FORMATS[path.name]}: {_one_line(error)}")
 
 
 def _one_line(error: BaseException) -> str:

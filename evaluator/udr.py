@@ -198,14 +198,15 @@ def main() -> None:
         UserError: A mistake in the arguments, the data set or a representation.
     """
     arguments = _parse(sys.argv[1:])
-    folders: list[Path] = arguments.representations
-    if len(folders) < 2:
+    if len(arguments.representations) < 2:
         raise UserError("UDR compares models: name two representation folders or more")
     settings = _settings(arguments.gin)
     if arguments.output is not None:
         outputs.check_writable(arguments.output)
-    for folder in folders:
-        representations.find(folder, arguments.allow_pickle)
+    found = [
+        representations.find(given, arguments.allow_pickle) for given in arguments.representations
+    ]
+    folders = [path.parent for path in found]
     records = [training_record(folder) for folder in folders]
     named = {record["dataset"] for record in records if "dataset" in record}
     if arguments.dataset is None and len(named) != 1:
@@ -220,9 +221,7 @@ def main() -> None:
 
     console = Console(markup=False, highlight=False)
     ground_truth = GroundTruth(datasets.load(arguments.dataset or named.pop()))
-    models = [
-        representations.load(folder, ground_truth, arguments.allow_pickle) for folder in folders
-    ]
+    models = [representations.load(path, ground_truth, arguments.allow_pickle) for path in found]
     codes = draw_codes(ground_truth, [one.encode for one in models], settings, arguments.seed)
     for folder, record in zip(folders, records, strict=True):
         if "kl_per_latent" not in record:

@@ -1,6 +1,8 @@
 import hashlib
 import pickle
+import zipfile
 from pathlib import Path
+from types import MappingProxyType
 
 import dill
 import numpy as np
@@ -11,7 +13,7 @@ from torch import Tensor, nn
 from evaluator import representations
 from evaluator.codes import why_no_table
 from evaluator.compat import load_tensorflow
-from evaluator.representations import DILL, PYTORCH, TFHUB
+from evaluator.representations import DILL, EXPORTED, ONNX, PYTORCH, TFHUB
 from evaluator.udr import Settings, draw_codes
 from submission.errors import UserError
 
@@ -138,11 +140,12 @@ def test_without_the_flag_no_code_of_a_pickle_runs(folder, ground_truth, tmp_pat
 
 
 def test_tfhub_precedes_pytorch_and_pytorch_precedes_dill(folder):
-    (folder / DILL).write_bytes(b"")
+    (folder / DILL).write_bytes(dill.dumps(len))
     assert representations.find(folder, allow_pickle=True).name == DILL
-    (folder / PYTORCH).write_bytes(b"")
+    (folder / PYTORCH).write_bytes(b"no pickle")
     assert representations.find(folder).name == PYTORCH
     (folder / TFHUB).mkdir()
+    (folder / TFHUB / "saved_model.pb").touch()
     assert representations.find(folder).name == TFHUB
 
 
@@ -209,6 +212,247 @@ def test_udr_shows_every_model_the_same_images(ground_truth, write_torchscript):
     changing = representations.load(write_torchscript(InPlace()), ground_truth).encode
     first, second = draw_codes(ground_truth, [changing, changing], Settings(30, 10, 0, 0), 0)
     np.testing.assert_array_equal(first, second)
+
+
+# Formats of later years
+
+
+@pytest.fixture
+def flattened(make_encoder, images):
+    """A network, and its codes of the images."""
+    encoder = make_encoder()
+    with torch.no_grad():
+        return encoder, encoder(torch.from_numpy(images.transpose(0, 3, 1, 2)).float()).numpy()
+
+
+def write_exported(network: nn.Module, path: Path, dtype: torch.dtype = torch.float32) -> None:
+    example = (torch.zeros(2, 3, 4, 4, dtype=dtype),)
+    shapes = ({0: torch.export.Dim("n")},)
+    with path.open("wb") as file:
+        torch.export.save(torch.export.export(network, example, dynamic_shapes=shapes), file)
+
+
+def write_onnx(network: nn.Module, path: Path, axes=MappingProxyType({"images": {0: "n"}})) -> None:
+    torch.onnx.export(
+        network,
+        (torch.zeros(2, 3, 4, 4, dtype=next(network.parameters()).dtype),),
+        str(path),
+        dynamo=False,
+        input_names=["images"],
+        dynamic_axes=dict(axes),
+    )
+
+
+@pytest.mark.parametrize("name", [EXPORTED, PYTORCH])
+def test_an_exported_program_is_read_with_the_flag(folder, ground_truth, images, flattened, name):
+    encoder, expected = flattened
+    write_exported(encoder, folder / name)
+    # torch.export.load says of itself that it uses pickle.
+    assert_refused(folder, ground_truth, "--allow-pickle")
+    representation = representations.load(folder, ground_truth, allow_pickle=True)
+    np.testing.assert_allclose(representation.encode(images), expected, rtol=1e-5, atol=1e-6)
+    assert representation.repeatable
+
+
+@pytest.mark.parametrize("name", [ONNX, PYTORCH])
+def test_an_onnx_model_is_read(folder, ground_truth, images, flattened, name):
+    encoder, expected = flattened
+    write_onnx(encoder, folder / name)
+    representation = representations.load(folder, ground_truth)
+    np.testing.assert_allclose(representation.encode(images), expected, rtol=1e-4, atol=1e-5)
+    assert representation.repeatable
+
+
+def test_the_challenges_formats_precede_the_later_ones(folder, flattened):
+    write_onnx(flattened[0], folder / ONNX)
+    assert representations.find(folder).name == ONNX
+    write_exported(flattened[0], folder / EXPORTED)
+    assert representations.find(folder, allow_pickle=True).name == EXPORTED
+    (folder / DILL).write_bytes(dill.dumps(len))
+    assert representations.find(folder, allow_pickle=True).name == DILL
+
+
+def test_an_exported_program_of_a_fixed_batch_is_told(folder, ground_truth, make_encoder):
+    program = torch.export.export(make_encoder(), (torch.zeros(2, 3, 4, 4),))
+    with (folder / EXPORTED).open("wb") as file:
+        torch.export.save(program, file)
+    assert_refused(folder, ground_truth, "batches of 2", "dynamic_shapes", allow_pickle=True)
+
+
+def test_an_onnx_model_of_a_fixed_batch_is_told(folder, ground_truth, make_encoder):
+    write_onnx(make_encoder(), folder / ONNX, axes={})
+    assert_refused(folder, ground_truth, "batches of 2", "dynamic_axes={'images': {0: 'n'}}")
+
+
+def test_an_onnx_model_of_several_outputs_is_told(folder, ground_truth):
+    class Posterior(nn.Linear):
+        def forward(self, images: Tensor):
+            codes = super().forward(images.flatten(1))
+            return codes, codes.exp()
+
+    write_onnx(Posterior(48, 3), folder / ONNX)
+    assert_refused(folder, ground_truth, "one batch of images to one tensor")
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [
+        (PYTORCH, torch.float64),
+        (PYTORCH, torch.float16),
+        (EXPORTED, torch.float64),
+        (EXPORTED, torch.float16),
+        # onnxruntime has no convolution of float64.
+        (ONNX, torch.float16),
+    ],
+)
+def test_images_are_given_in_the_precision_of_the_weights(
+    folder, ground_truth, images, flattened, name, dtype
+):
+    encoder, expected = flattened
+    encoder = encoder.to(dtype)
+    if name == PYTORCH:
+        torch.jit.save(torch.jit.script(encoder), str(folder / name))
+    elif name == EXPORTED:
+        write_exported(encoder, folder / name, dtype)
+    else:
+        write_onnx(encoder, folder / name)
+    representation = representations.load(folder, ground_truth, allow_pickle=True)
+    np.testing.assert_allclose(representation.encode(images), expected, rtol=0.01, atol=0.01)
+
+
+def test_a_network_that_views_its_features_as_rows_is_read(ground_truth, images, write_torchscript):
+    class Views(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.convolution = nn.Conv2d(3, 4, 3, 1, 1)
+
+        def forward(self, images: Tensor) -> Tensor:
+            return self.convolution(images.mul_(2)).view(len(images), -1)
+
+    network = Views()
+    representation = representations.load(write_torchscript(network), ground_truth)
+    with torch.no_grad():
+        expected = network(torch.from_numpy(images.transpose(0, 3, 1, 2).copy()).float()).numpy()
+    np.testing.assert_allclose(representation.encode(images), expected, rtol=1e-5, atol=1e-6)
+
+
+def normalising() -> nn.Module:
+    layers = nn.Conv2d(3, 4, 3, 1, 1), nn.BatchNorm2d(4), nn.Dropout(), nn.Flatten()
+    return nn.Sequential(*layers, nn.Linear(64, 5))
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("form", ["script", "trace", "pickle", "export"])
+def test_layers_left_in_training_mode_are_told(folder, ground_truth, training, form):
+    network = normalising().train(training)
+    name = EXPORTED if form == "export" else PYTORCH
+    if form == "script":
+        torch.jit.save(torch.jit.script(network), str(folder / name))
+    elif form == "trace":
+        traced = torch.jit.trace(network, torch.zeros(2, 3, 4, 4), check_trace=False)
+        torch.jit.save(traced, str(folder / name))
+    elif form == "pickle":
+        torch.save(network, folder / name)
+    else:
+        write_exported(network, folder / name)
+    told = "; ".join(representations.load(folder, ground_truth, allow_pickle=True).warnings)
+    assert ("call eval()" in told) == training
+    layers = ("batch_norm", "dropout") if form == "export" else ("BatchNorm2d", "Dropout")
+    assert all((layer in told) == training for layer in layers)
+
+
+def test_a_module_that_names_a_gpu_is_told(ground_truth, write_torchscript):
+    class OnGpu(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            return images.mean((2, 3)) + torch.zeros(3, device="cuda:0")
+
+    assert_refused(write_torchscript(OnGpu()), ground_truth, "names a GPU", "model.cpu().eval()")
+
+
+def test_an_exported_program_of_a_gpu_is_told(folder, ground_truth, flattened):
+    write_exported(flattened[0], folder / "cpu")
+    # What torch.export.save writes on a GPU differs in this.
+    with (
+        zipfile.ZipFile(folder / "cpu") as source,
+        zipfile.ZipFile(folder / EXPORTED, "w") as target,
+    ):
+        for name in source.namelist():
+            content = source.read(name)
+            if name.endswith(".json"):
+                content = content.replace(b'"type": "cpu"', b'"type": "cuda", "index": 0')
+            target.writestr(name, content)
+    assert_refused(folder, ground_truth, "names a GPU", allow_pickle=True)
+
+
+def test_a_saved_model_that_keras_exports_is_read(folder, ground_truth, images):
+    tensorflow = load_tensorflow()
+    module = tensorflow.Module()
+    module.weights = tensorflow.Variable(WEIGHTS)
+    wanted = tensorflow.TensorSpec([None, 4, 4, 3], tensorflow.float32, "keras_tensor")
+
+    @tensorflow.function(input_signature=[wanted])
+    def serve(keras_tensor):
+        return tensorflow.reshape(keras_tensor, [-1, 48]) @ module.weights
+
+    tensorflow.saved_model.save(module, str(folder / TFHUB), signatures=serve)
+    representation = representations.load(folder, ground_truth)
+    expected = images.astype(np.float32).reshape(10, 48) @ WEIGHTS
+    np.testing.assert_allclose(representation.encode(images), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_the_hub_module_of_a_trained_model_is_told(folder, ground_truth):
+    write_hub_module(folder / TFHUB, signature="gaussian_encoder")
+    assert_refused(folder, ground_truth, "['gaussian_encoder']: it is the trained model")
+
+
+# What is given in place of the representation folder
+
+
+def test_a_runs_folder_leads_to_its_representation(write_torchscript, make_encoder):
+    folder = write_torchscript(make_encoder())
+    assert representations.find(folder.parent) == folder / PYTORCH
+
+
+def test_a_file_of_a_formats_name_is_the_representation_whatever_stands_beside_it(
+    write_torchscript, make_encoder
+):
+    folder = write_torchscript(make_encoder())
+    write_saved_model(folder / TFHUB)
+    assert representations.find(folder / PYTORCH) == folder / PYTORCH
+    assert representations.find(folder / TFHUB) == folder / TFHUB
+
+
+def test_a_file_of_another_name_is_told_what_it_is(folder, ground_truth, flattened):
+    write_onnx(flattened[0], folder / "encoder.onnx")
+    assert_refused(folder / "encoder.onnx", ground_truth, "an ONNX model: call it model.onnx")
+    assert_refused(folder, ground_truth, "holds none of", "if encoder.onnx is the model, rename it")
+    torch.save(flattened[0].state_dict(), folder / "checkpoint.pt")
+    assert_refused(folder / "checkpoint.pt", ground_truth, "holds a state_dict")
+
+
+def test_a_saved_model_of_another_name_is_told(folder, ground_truth):
+    write_saved_model(folder / "exported")
+    assert_refused(folder / "exported", ground_truth, "a SavedModel: call it tfhub")
+
+
+def test_a_model_under_another_formats_name_is_told(folder, ground_truth, flattened):
+    write_onnx(flattened[0], folder / DILL)
+    assert_refused(folder, ground_truth, "it is an ONNX model, whose place is model.onnx")
+
+
+def test_a_folder_in_place_of_a_file_is_told(folder, ground_truth):
+    (folder / PYTORCH).mkdir()
+    assert_refused(folder, ground_truth, "it is a folder without a saved_model.pb")
+
+
+def test_a_file_in_place_of_a_folder_is_told(folder, ground_truth):
+    (folder / TFHUB).write_bytes(b"\x1f\x8b")
+    assert_refused(folder, ground_truth, "it is compressed with gzip: unpack it")
+
+
+def test_a_state_dict_is_told_before_the_flag_is_asked_for(folder, ground_truth, make_encoder):
+    torch.save(make_encoder().state_dict(), folder / PYTORCH)
+    assert_refused(folder, ground_truth, "holds a state_dict")
 
 
 # What is no representation
