@@ -122,7 +122,7 @@ def _unscored(job: Job, run: RunFolder) -> Iterator[RunFolder]:
         return
     for scored in (run, *_snapshots(job, run)):
         scores = _read(run, scored.path / "scores.json").get("scores")
-        if not isinstance(scores, dict) or not set(job.metrics) <= set(scores):
+        if not set(job.metrics) <= (scores.keys() if isinstance(scores, dict) else set()):
             yield scored
 
 

@@ -138,6 +138,12 @@ def test_a_scores_file_without_scores_is_scored_again(done, jobs, tmp_path, scor
     assert not is_done(jobs[1], copy)
 
 
+def test_a_run_without_metrics_has_nothing_to_score(jobs, folder):
+    """As the trials of a search."""
+    finished_record(folder, jobs[1])
+    assert is_done(replace(jobs[1], metrics=(), snapshot_every=None), folder)
+
+
 def test_a_missing_snapshot_is_one_line(jobs, folder):
     finished_record(folder, jobs[1])
     with pytest.raises(UserError, match=r"snapshots/0/.* is missing.* remove .*beta_vae-seed0"):
