@@ -1,5 +1,12 @@
 """The command `python -m evaluator`."""
 
+from submission.interruption import Interruption
+
+# A signal may come during the imports, which take seconds.
+INTERRUPTION = Interruption(at_once=True)
+if __name__ == "__main__":
+    INTERRUPTION.install()
+
 import argparse
 import os
 import sys
@@ -85,42 +92,56 @@ def main() -> None:
     )
     beside = None
     by_seed: dict[int, list[Result]] = {seed: [] for seed in range(arguments.seed, last_seed + 1)}
-    with _watched(console, representation) as (watched, begin):
-        begin("engine")
-        engine, score, warnings = engines.prepare(arguments.engine, ground_truth, watched)
-        for warning in warnings:
-            console.print(f"warning: {warning}", soft_wrap=True)
-        origin = scores.origin(
-            dataset, representation, seed=arguments.seed, engine=engine, preset=arguments.preset
-        )
-        for metric in chosen:
-            values = metrics.settings(metric, arguments.preset, arguments.gin)
-            sizes = ", ".join(f"{name.split('.')[1]} {value}" for name, value in values.items())
-            console.print(f"{metric.name}: {sizes}", soft_wrap=True)
-            begin(metric.name)
-            for seed, results in by_seed.items():
-                done = [one for one in results if one.metric.computation == metric.computation]
-                if done:
-                    result = done[0].read_as(metric)
-                else:
-                    result = score(metric, seed, arguments.preset, arguments.gin)
-                results.append(result)
-                which = f"{metric.name}, seed {seed}" if seed != arguments.seed else metric.name
-                console.print(f"{which}: {result.score:.4f} in {result.seconds:.1f} s")
-                for warning, count in result.warnings.items():
-                    console.print(f"warning: {which}: {warning} ({count} times)", soft_wrap=True)
-            if metric is chosen[0]:
-                beside = scores.earlier(output)
-                if beside is not None and not scores.may_stand_together(
-                    beside, origin, chosen, arguments.gin, [*by_seed]
-                ):
-                    console.print(
-                        f"warning: {output} held other scores, which are in "
-                        f"{outputs.set_aside(output).name} now",
-                        soft_wrap=True,
-                    )
-                    beside = None
-            scores.write_evaluation(output, by_seed[arguments.seed][-1], dataset, arguments.seed)
+    stopped, finished = None, 0
+    try:
+        with _watched(console, representation) as (watched, begin):
+            begin("engine")
+            engine, score, warnings = engines.prepare(arguments.engine, ground_truth, watched)
+            for warning in warnings:
+                console.print(f"warning: {warning}", soft_wrap=True)
+            origin = scores.origin(
+                dataset, representation, seed=arguments.seed, engine=engine, preset=arguments.preset
+            )
+            for metric in chosen:
+                values = metrics.settings(metric, arguments.preset, arguments.gin)
+                sizes = ", ".join(f"{name.split('.')[1]} {value}" for name, value in values.items())
+                console.print(f"{metric.name}: {sizes}", soft_wrap=True)
+                begin(metric.name)
+                for seed, results in by_seed.items():
+                    done = [one for one in results if one.metric.computation == metric.computation]
+                    if done:
+                        result = done[0].read_as(metric)
+                    else:
+                        result = score(metric, seed, arguments.preset, arguments.gin)
+                    results.append(result)
+                    which = f"{metric.name}, seed {seed}" if seed != arguments.seed else metric.name
+                    console.print(f"{which}: {result.score:.4f} in {result.seconds:.1f} s")
+                    for warning, count in result.warnings.items():
+                        console.print(
+                            f"warning: {which}: {warning} ({count} times)", soft_wrap=True
+                        )
+                if metric is chosen[0]:
+                    beside = scores.earlier(output)
+                    if beside is not None and not scores.may_stand_together(
+                        beside, origin, chosen, arguments.gin, [*by_seed]
+                    ):
+                        console.print(
+                            f"warning: {output} held other scores, which are in "
+                            f"{outputs.set_aside(output).name} now",
+                            soft_wrap=True,
+                        )
+                        beside = None
+                scores.write_evaluation(
+                    output, by_seed[arguments.seed][-1], dataset, arguments.seed
+                )
+                finished += 1
+    except KeyboardInterrupt as error:
+        if not finished:
+            raise
+        # What is finished is kept: the metrics that have their scores for all seeds.
+        stopped = error
+        for results in by_seed.values():
+            del results[finished:]
     results = by_seed[arguments.seed]
     intervals = _intervals(by_seed.values()) if arguments.repeats > 1 else None
     path = scores.write_scores(
@@ -135,6 +156,8 @@ def main() -> None:
     title = f"{name}, preset {arguments.preset}, seed {arguments.seed}"
     console.print(scores.table(results, title, intervals))
     console.print(f"scores: {path}", soft_wrap=True)
+    if stopped is not None:
+        raise stopped
     if not arguments.no_report:
         from evaluator.report import write_report
 
@@ -278,4 +301,4 @@ def _watched(
 
 
 if __name__ == "__main__":
-    run_command_line(main)
+    run_command_line(main, INTERRUPTION)

@@ -15,9 +15,10 @@ from study.folder import Stopped, StudyFolder
 from study.jobs import Job, plan
 from study.settings import Study
 from study.work import RunFailed, is_done, progress
-from submission.budget import Interruption, format_duration
+from submission.budget import format_duration
 from submission.errors import EXIT_DONE, EXIT_FAILED, UserError
 from submission.files import write_json
+from submission.interruption import Interruption
 from submission.record import git_revision
 
 _SECONDS_BETWEEN_LOOKS = 1.0
@@ -58,14 +59,14 @@ def run(study: Study, folder: StudyFolder, most: int | None, cluster: str | None
     Raises:
         UserError: A setting, or something on the disk, that the user has to mend.
     """
-    interruption = Interruption()
-    interruption.install()
     jobs = plan(study)
     _write_plan(folder, study, jobs)
     missing = _missing(jobs, folder)
     if not missing:
         print(_all_finished(jobs, folder))
         return EXIT_DONE
+    interruption = Interruption()
+    interruption.install()
     display = Display()
     with contextlib.ExitStack() as stack:
         stack.callback(display.close)

@@ -13,15 +13,11 @@ repeat to the last bit, as they do on a processor.
 """
 
 import argparse
-import contextlib
 import importlib.util
 import json
-import signal
 import sys
-from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from evaluator.metrics import FURTHER_METRICS, METRICS
@@ -177,8 +173,7 @@ def tune(arguments: argparse.Namespace) -> int:
         if not search.criterion.prunes:
             search.say(f"{search.criterion.name} compares finished runs, so no trial is pruned")
         try:
-            with _stopped_by_sigterm():
-                complete = _take_trials(search, trials, arguments.trials)
+            complete = _take_trials(search, trials, arguments.trials)
         except KeyboardInterrupt:
             search.say("interrupted: the same command goes on")
             return EXIT_FAILED
@@ -349,17 +344,3 @@ def _take_trials(search: "Search", study: "optuna.Study", count: int) -> bool:
             search.say(f"the last {len(last)} trials failed: the search ends here")
             return False
     return True
-
-
-@contextlib.contextmanager
-def _stopped_by_sigterm() -> Iterator[None]:
-    """SIGTERM does what Ctrl-C does: the run in progress saves its state, and the search ends."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

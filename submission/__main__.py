@@ -2,7 +2,7 @@
 
 import time
 
-from submission.budget import Budget, Interruption, parse_duration
+from submission.interruption import Interruption
 
 # The budget is wall clock, and a signal may come at any time: both begin before the imports that
 # take seconds.
@@ -11,16 +11,17 @@ INTERRUPTION = Interruption()
 if __name__ == "__main__":
     INTERRUPTION.install()
 
-import argparse  # noqa: E402
-import os  # noqa: E402
-from pathlib import Path  # noqa: E402
+import argparse
+import os
+from pathlib import Path
 
-from submission import datasets  # noqa: E402
-from submission.arguments import parse_seed  # noqa: E402
-from submission.configuration import check_names, configure, methods, presets  # noqa: E402
-from submission.environment import Environment  # noqa: E402
-from submission.errors import EXIT_DONE, EXIT_FAILED, Parser, UserError, run_command_line  # noqa: E402
-from submission.run_folder import RunFolder, check_room  # noqa: E402
+from submission import datasets
+from submission.arguments import parse_seed
+from submission.budget import Budget, parse_duration
+from submission.configuration import check_names, configure, methods, presets
+from submission.environment import Environment
+from submission.errors import EXIT_DONE, EXIT_FAILED, Parser, UserError, run_command_line
+from submission.run_folder import RunFolder, check_room
 
 # A checkpoint, its temporary twin and the exports of the widest method (FactorVAE), with room.
 _BYTES_NEEDED = 256 * 2**20
@@ -128,4 +129,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    run_command_line(main)
+    run_command_line(main, INTERRUPTION)

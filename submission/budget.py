@@ -1,12 +1,10 @@
-"""The wall-clock budget: how long a run may take, how it is told to stop, and what fits in."""
+"""The wall-clock budget: how long a run may take, and what fits in."""
 
 import math
 import re
-import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import FrameType
 from typing import Annotated
 
 import gin
@@ -117,30 +115,6 @@ class Budget:
     def left(self) -> float:
         """Seconds that training may still use; negative when it is late."""
         return self.seconds - self.reserve - self.spent
-
-
-class Interruption:
-    """Turns the first SIGTERM or SIGINT into a wish that the training loop reads.
-
-    The second one of a kind acts as if this class was not there, so that an impatient Ctrl-C
-    still ends the process.
-
-    Attributes:
-        reason: The signal's name, or None.
-    """
-
-    def __init__(self) -> None:
-        self.reason: str | None = None
-
-    def install(self) -> None:
-        """Takes over the two signals of this process."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._note)
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self.reason = signal.Signals(number).name
-        default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
-        signal.signal(number, default)
 
 
 def affordable_steps(seconds_left: float, seconds_per_step: float, most: int) -> int:

@@ -19,7 +19,6 @@ from submission.batches import Batches, load_resident
 from submission.budget import (
     Budget,
     Duration,
-    Interruption,
     affordable_steps,
     choose_width,
     format_duration,
@@ -39,6 +38,7 @@ from submission.form import (
     prepare_device,
 )
 from submission.history import History, Row
+from submission.interruption import Interruption
 from submission.learner import Learner, new_model
 from submission.networks import VAE, Discriminator, NetworkShape, Posterior
 from submission.objectives import Objective, kl_to_prior
@@ -200,6 +200,9 @@ def train(request: Request, budget: Budget, interruption: Interruption, display:
                 run.train()
                 run.finish()
         except UserError:
+            raise
+        except KeyboardInterrupt:
+            run.give_up()
             raise
         except Exception as error:
             run.fail(error)
@@ -635,6 +638,14 @@ class _Run:
             if self.history is not None:
                 self.record.write(self.folder.record)
                 self.history.write()
+
+    def give_up(self) -> None:
+        """Records an end that a second signal asks for at once; the last export stays."""
+        if self.history is None or not hasattr(self, "record"):
+            return
+        self.record.status = "interrupted"
+        self.record.message = f"a second signal ended {self.phase} without an export"
+        self.record.write(self.folder.record)
 
     def close(self) -> None:
         """Ends self-scoring, history and display."""

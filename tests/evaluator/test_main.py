@@ -1,6 +1,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -244,3 +245,27 @@ def test_repeats_add_an_interval_and_leave_the_score(folder, tmp_path, on_mini):
     assert "3 seeds, 95%" in answer.stdout
     completeness = written[3]["metrics"]["dci"]["completeness"]
     assert written[3]["scores"]["dci_completeness"] == completeness
+
+
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGHUP, marks=pytest.mark.slow)]
+)
+def test_a_signal_leaves_the_scores_of_the_metrics_that_are_finished(folder, tmp_path, number):
+    command = [
+        *(sys.executable, "-u", "-m", "evaluator", str(folder), "--dataset", "mpi3d_mini"),
+        *("--metrics", "dci", "factor_vae_metric", "--output", str(tmp_path / "out")),
+        *bindings([*SMALL[:2], "factor_vae_score.num_train = 10000000"]),
+    ]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        while not process.stdout.readline().startswith("factor_vae_metric: "):
+            assert process.poll() is None
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert errors.splitlines()[-1] == f"interrupted by {number.name}"
+    assert "Traceback" not in errors
+    written = json.loads((tmp_path / "out" / "scores.json").read_text())
+    assert list(written["scores"]) == ["dci"]

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from submission.budget import Budget, Interruption, parse_duration
+from submission.budget import Budget, parse_duration
 from submission.configuration import configure
 from submission.datasets import mpi3d_mini
 from submission.datasets.dataset import Dataset
+from submission.interruption import Interruption
 from submission.progress import LineDisplay
 from submission.record import Record
 from submission.run_folder import RunFolder

@@ -1,12 +1,9 @@
-import os
-import signal
 import time
 
 import pytest
 
 from submission.budget import (
     Budget,
-    Interruption,
     affordable_steps,
     choose_width,
     format_duration,
@@ -72,18 +69,3 @@ def test_the_widest_network_that_affords_the_steps_is_chosen():
 
 def test_without_candidates_the_width_is_left_alone():
     assert choose_width(lambda width: 1.0, lambda: 100.0) is None
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_the_first_signal_is_noted_and_the_second_acts_as_usual(number):
-    before = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        interruption = Interruption()
-        interruption.install()
-        os.kill(os.getpid(), number)
-        assert interruption.reason == signal.Signals(number).name
-        usual = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
-        assert signal.getsignal(number) == usual
-    finally:
-        for n, handler in before.items():
-            signal.signal(n, handler)

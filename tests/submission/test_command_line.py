@@ -71,6 +71,19 @@ def test_a_budget_of_hours_tries_the_compiler(environment):
     assert_valid(environment)
 
 
+def test_a_run_whose_output_nobody_reads_any_more_is_finished(environment):
+    read, write = os.pipe()
+    os.close(read)
+    result = run(
+        *("--preset", "challenge", *FEW_STEPS),
+        **{"capture_output": False, "stdout": write, "stderr": write},
+    )
+    os.close(write)
+    assert result.returncode == 0
+    assert json.loads((environment / "training" / "run.json").read_text())["status"] == "finished"
+    assert_valid(environment)
+
+
 def test_the_name_is_the_folder(environment):
     result = run("--preset", "challenge", "--name", "mine", "--method", "vae", *FEW_STEPS)
     assert result.returncode == 0, result.stderr
@@ -197,10 +210,15 @@ def wait_for_change(path: Path, process: subprocess.Popen) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGHUP],
+)
 def test_a_signal_ends_the_run_with_a_valid_representation_and_exit_code_1(environment, number):
     process = start_endless_run()
     wait_for_change(environment / "training" / "checkpoint.pt", process)
+    process.send_signal(number)
+    time.sleep(0.02)
     output = stop(process, number)
     assert process.returncode == 1, output
     assert f"interrupted: {number.name} ended" in output
