@@ -1,4 +1,5 @@
 import warnings
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -147,11 +148,62 @@ def test_copies_of_a_latent_score_the_same():
 def test_huge_codes_give_the_optimum_and_a_warning(size):
     codes, factors = factors_and_codes(300, seed=0)
     codes = codes.astype(np.float64)
-    with pytest.warns(UserWarning, match="codes beyond 1000"):
+    with pytest.warns(UserWarning, match="stopped solver differs"):
         huge = score_matrix(codes * size, factors, codes * size, factors)
     np.testing.assert_allclose(
         huge, score_matrix(codes * 100, factors, codes * 100, factors), atol=0.02
     )
+
+
+def stretched(size: float, mean: float) -> tuple[np.ndarray, np.ndarray]:
+    codes, factors = factors_and_codes(300, seed=0)
+    codes = codes[:, :3].astype(np.float64)
+    return size * ((codes - codes.mean(axis=0)) / codes.std(axis=0) + mean), factors
+
+
+@pytest.mark.parametrize(
+    ("size", "mean"), [(1, 30), (1, -300), (1e-4, 0), (1e-6, 0), (1e-3, 30), (1e4, 0), (1e300, 0)]
+)
+def test_latents_on_which_scikit_learn_stops_too_soon_are_named(size, mean):
+    codes, factors = stretched(size, mean)
+    codes[:, 1] = factors[:, 0]
+    with pytest.warns(UserWarning, match=r"stopped solver differs .*: (0, )?2$"):
+        score_matrix(codes, factors, codes, factors)
+
+
+@pytest.mark.parametrize(("size", "mean"), [(1, 0), (1, 15), (0.01, 10), (100, 10)])
+def test_nothing_is_said_where_both_decide_alike(size, mean):
+    codes, factors = stretched(size, mean)
+    codes[:, 1] = 5.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        score_matrix(codes, factors, codes, factors)
+
+
+def test_a_latent_that_decides_nothing_is_not_warned_of():
+    factors = stretched(1, 0)[1]
+    dead = 1e-5 * np.random.default_rng(0).normal(size=(300, 1))
+    codes = np.concatenate([factors, factors, dead], axis=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        score_matrix(codes, factors, codes, factors)
+
+
+@pytest.mark.parametrize("spread", [1e-2, 1e-4, 1e-6])
+def test_a_tiny_spread_gets_the_optimum_of_exact_arithmetic(spread):
+    """All samples lie in the margin, so that the machine solves two linear equations."""
+    codes, labels = sample(400, 2)
+    codes = spread * (codes + 0.5)
+    sign = np.where(labels == 1, 1, -1)
+    cost = {one: Fraction(1, 100) * Fraction(400, 2 * int((sign == one).sum())) for one in (1, -1)}
+    terms = [(cost[int(y)], int(y), Fraction(x)) for x, y in zip(codes.tolist(), sign, strict=True)]
+    ww = 1 + 2 * sum(c * x * x for c, _, x in terms)
+    wb = 2 * sum(c * x for c, _, x in terms)
+    bb = 1 + 2 * sum(c for c, _, _ in terms)
+    w, b = 2 * sum(c * y * x for c, y, x in terms), 2 * sum(c * y for c, y, _ in terms)
+    threshold = (wb * w - ww * b) / (bb * w - wb * b)
+    ((slope, intercept),) = fit_lines(codes, labels)
+    assert -intercept / slope == pytest.approx(float(threshold), rel=1e-6)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
