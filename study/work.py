@@ -118,7 +118,7 @@ def progress(job: Job, folder: StudyFolder) -> str:
 
 def _unscored(job: Job, run: RunFolder) -> Iterator[RunFolder]:
     """What has no scores yet, of a trained run and its snapshots; each is scored like a run."""
-    if job.pretraining:
+    if job.pretraining or not job.metrics:
         return
     for scored in (run, *_snapshots(job, run)):
         scores = _read(run, scored.path / "scores.json").get("scores")
