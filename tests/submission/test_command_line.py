@@ -150,7 +150,12 @@ def test_another_users_output_folder_is_one_line(environment, part):
     # Root without what lets it pass over permissions.
     powers = "-dac_override,-dac_read_search"
     result = subprocess.run(
-        ["setpriv", f"--bounding-set={powers}", f"--inh-caps={powers}", *command(*FEW_STEPS)],
+        [
+            "setpriv",
+            f"--bounding-set={powers}",
+            f"--inh-caps={powers}",
+            *command("--preset", "challenge", *FEW_STEPS),
+        ],
         cwd=ROOT,
         capture_output=True,
         text=True,
