@@ -21,7 +21,7 @@ RUN /opt/venv/bin/pip uninstall --yes pip libclang \
  && rm -rf tensorflow/include torch/include torch/test \
  && find torch/bin -type f -not -name torch_shm_manager -delete \
  && find . -type d -name tests -not -path './numpy/_core/*' -prune -exec rm -r {} + \
- && /opt/venv/bin/python -c 'import matplotlib, numba, numpy.testing, pandas, sklearn, tensorflow, torch'
+ && /opt/venv/bin/python -c 'import matplotlib, numba, numpy.testing, onnxruntime, pandas, sklearn, tensorflow, torch'
 
 # What reached the package index stays behind: a token in its address, or wheels, would ship in a layer.
 FROM ${BASE_IMAGE} AS clean

@@ -175,14 +175,14 @@ def _intervals(by_seed: Collection[list[Result]]) -> dict[str, Interval]:
 
 
 def _folder_first(arguments: list[str]) -> list[str]:
-    """Moves a folder that ends the list of `--metrics`, and would pass for one, to the front."""
+    """Moves a path that ends the list of `--metrics`, and would pass for one, to the front."""
     if "--metrics" not in arguments:
         return arguments
     start = stop = arguments.index("--metrics") + 1
     while stop < len(arguments) and not arguments[stop].startswith("-"):
         stop += 1
     last = arguments[stop - 1]
-    if stop == start or last in metrics.ALL_METRICS or not Path(last).is_dir():
+    if stop == start or last in metrics.ALL_METRICS or not Path(last).exists():
         return arguments
     return [last, *arguments[: stop - 1], *arguments[stop:]]
 

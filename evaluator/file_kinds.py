@@ -6,6 +6,7 @@ is imported or called.
 
 import io
 import pickle
+import struct
 import zipfile
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -145,7 +146,7 @@ def _kind_of_pickle(file: BinaryIO) -> Kind:
             # The protocol and the machine stand before the object.
             value = [_InertUnpickler(file).load() for _ in range(3)][-1]
     except Exception as error:
-        if isinstance(error, EOFError) or "truncated" in str(error):
+        if isinstance(error, EOFError | struct.error) or "exhausted" in str(error):
             return _CUT_SHORT
         # Such as a class that dill carries whole: only reading it in earnest tells what it is.
         return Kind(PICKLE)
@@ -183,7 +184,8 @@ class _StandIn(dict):
         super().__init__()
 
 
-class _InertUnpickler(pickle.Unpickler):
+# In Python, since the one in C makes room for as many objects as a pickle says that it holds.
+class _InertUnpickler(pickle._Unpickler):
     """Reads a pickle with a stand-in for each name in it: nothing is imported, no code is run."""
 
     def find_class(self, module: str, name: str) -> type:

@@ -16,6 +16,7 @@ The last two, which the challenge didn't know, are also read as ``pytorch_model.
 """
 
 import hashlib
+import os
 import re
 import warnings
 from collections.abc import Callable
@@ -140,8 +141,8 @@ def find(given: Path, allow_pickle: bool = False) -> Path:
         raise UserError(f"{path} can't be read as {FORMATS[path.name]}: it {mistake}")
     if not allow_pickle and (path.name == DILL or kind.name in _CAN_RUN_CODE):
         raise UserError(
-            f"{path} is {kind.name}, and reading it runs the code it holds: "
-            "if you trust where it comes from, pass --allow-pickle"
+            f"reading {path} runs the code that it may hold: if you trust where it comes from, "
+            "pass --allow-pickle"
         )
     return path
 
@@ -168,7 +169,8 @@ def _locate(given: Path) -> Path:
         return given
     for folder in (given, given / "representation"):
         for name in FORMATS:
-            if (folder / name).exists():
+            # A link to nowhere is opened, and told, as what it should be.
+            if os.path.lexists(folder / name):
                 return folder / name
     if not given.exists():
         raise UserError(f"there is no representation folder {given}")
@@ -471,8 +473,8 @@ def _of_training_mode(path: Path, layers: set[str]) -> tuple[str, ...]:
     if not layers:
         return ()
     return (
-        f"{path} was saved in training mode: what {' and '.join(sorted(layers))} make of an image "
-        "depends on its batch or on chance; call eval() on the model before you export it",
+        f"{path} was saved in training mode: through {' and '.join(sorted(layers))}, the code of "
+        "an image depends on its batch or on chance; call eval() before you export the model",
     )
 
 

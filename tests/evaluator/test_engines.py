@@ -71,6 +71,16 @@ def test_a_sampled_posterior_is_scored_by_the_reference_with_a_warning(
     assert score(METRICS["mig"], 0, "challenge", SMALL).values == expected.values
 
 
+@pytest.mark.parametrize("engine", metrics.ENGINES)
+def test_what_a_representation_warns_of_is_passed_on(ground_truth, write_torchscript, engine):
+    layers = torch.nn.Flatten(), torch.nn.BatchNorm1d(48)
+    normalising = representations.load(
+        write_torchscript(torch.nn.Sequential(*layers)), ground_truth
+    )
+    _, _, warnings = engines.prepare(engine, ground_truth, normalising)
+    assert "call eval()" in warnings[0]
+
+
 def test_the_fast_engine_imports_neither_tensorflow_nor_disentanglement_lib(
     write_torchscript, make_encoder
 ):

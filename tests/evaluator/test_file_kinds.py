@@ -3,6 +3,7 @@ import io
 import os
 import pickle
 import tarfile
+import tracemalloc
 import warnings
 import zipfile
 from collections import OrderedDict
@@ -107,6 +108,16 @@ def test_telling_what_a_pickle_is_runs_none_of_its_code(path):
     path.write_bytes(pickle.dumps({"weights": Payload()}))
     assert "a checkpoint" in kind_of(path).mistake
     assert not (path.parent / "ran").exists()
+
+
+@pytest.mark.timeout(30)
+def test_telling_what_a_pickle_is_makes_no_room_for_what_it_only_says_it_holds(path):
+    put_far_away = b"r" + (2**31 - 1).to_bytes(4, "little")
+    path.write_bytes(b"\x80\x02]" + put_far_away + b".")
+    tracemalloc.start()
+    assert "a list" in kind_of(path).mistake
+    assert tracemalloc.get_traced_memory()[1] < 1e6
+    tracemalloc.stop()
 
 
 def test_an_empty_file_is_told(path):

@@ -78,6 +78,18 @@ def test_metrics_may_stand_before_the_folder(folder):
     assert_refused(evaluate("--metrics", "mig", "nowhere"), "REPRESENTATION_DIR")
 
 
+@pytest.mark.parametrize("part", [".", "representation", "representation/pytorch_model.pt"])
+def test_the_run_that_a_path_belongs_to_tells_the_data_set(folder, part):
+    (folder.parent / "training").mkdir()
+    (folder.parent / "training" / "run.json").write_text('{"dataset": "of_this_run"}')
+    assert_refused(evaluate(folder.parent / part), "of_this_run")
+
+
+def test_a_state_dict_is_told_in_one_line_before_anything_is_read(folder, make_encoder):
+    torch.save(make_encoder().state_dict(), folder / "pytorch_model.pt")
+    assert_refused(evaluate(folder), "holds a state_dict ('0.weight', ")
+
+
 def test_a_missing_folder_is_told_in_one_line(tmp_path):
     assert_refused(evaluate(tmp_path / "nowhere"), "no representation folder")
 

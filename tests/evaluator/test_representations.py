@@ -445,6 +445,11 @@ def test_a_folder_in_place_of_a_file_is_told(folder, ground_truth):
     assert_refused(folder, ground_truth, "it is a folder without a saved_model.pb")
 
 
+def test_a_link_to_nowhere_is_told(folder, ground_truth):
+    (folder / PYTORCH).symlink_to("moved.pt")
+    assert_refused(folder, ground_truth, "pytorch_model.pt can't be opened (No such file")
+
+
 def test_a_file_in_place_of_a_folder_is_told(folder, ground_truth):
     (folder / TFHUB).write_bytes(b"\x1f\x8b")
     assert_refused(folder, ground_truth, "it is compressed with gzip: unpack it")
