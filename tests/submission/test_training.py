@@ -167,7 +167,7 @@ def test_other_pretraining_settings_have_their_own_weights(trial):
         "beta_vae.beta = 8.0",
         "capacity.final = 5.0",
         "speed.bfloat16 = True",
-        "pretraining.objective = @vae",
+        "pretraining.steps = 11",
         "trainer.batch_size = 4",
     ],
 )

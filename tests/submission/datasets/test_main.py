@@ -1,4 +1,5 @@
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -109,3 +110,26 @@ def test_a_data_folder_that_cannot_be_used_is_one_clear_line(run: object, tmp_pa
     assert_one_clear_line(run("download", "cars3d"), str(tmp_path / "data"), "can't be made")
     result = run("list")
     assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_a_signal_during_rendering_is_one_line_and_leaves_no_file(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    output = tmp_path / "folder" / "grid.npz"
+    command = [sys.executable, "-m", "submission.datasets", "render", "--grid", "full"]
+    with subprocess.Popen(
+        [*command, "--output", str(output)], stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        # The first line on how far it is.
+        told = process.stderr.readline()
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+    assert told.startswith("rendering mpi3d_mini")
+    assert process.returncode == 1
+    lines = errors.splitlines()
+    assert lines[-1] == f"interrupted by {number.name}"
+    assert all(line.startswith("rendering mpi3d_mini") for line in lines[:-1])
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
