@@ -10,6 +10,8 @@ import dill
 import pytest
 import torch
 
+from evaluator.compat import load_tensorflow
+
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = [
     "dci.num_train = 100",
@@ -120,6 +122,78 @@ def test_help_shows_examples_without_heavy_imports():
 
 
 # Whole evaluations, on mpi3d_mini
+
+
+def write_hub_module(folder: Path) -> None:
+    """As the starter kit's TensorFlow example: a signature of its own, and others beside it."""
+    tensorflow = load_tensorflow()
+    module = tensorflow.Module()
+    images = tensorflow.TensorSpec([None, 64, 64, 3], tensorflow.float32, "images")
+
+    @tensorflow.function(input_signature=[images])
+    def represent(images):
+        return {"default": tensorflow.reduce_mean(images, axis=[1])[:, ::16, 0]}
+
+    tensorflow.saved_model.save(
+        module, str(folder / "tfhub"), signatures={"representation": represent}
+    )
+
+
+def write_torchscript_module(folder: Path) -> None:
+    class Means(torch.nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return images[:, 0].mean(1)[:, ::16]
+
+    torch.jit.script(Means()).save(str(folder / "pytorch_model.pt"))
+
+
+def write_dilled_function(folder: Path) -> None:
+    """As the starter kit's numpy example: of a script's `__main__`, whose `np` stays behind."""
+    script = (
+        "import sys, dill, numpy as np\n"
+        "def hack(x):\n"
+        "    means = [x[:, 0, :, column].mean(-1) for column in range(0, 64, 16)]\n"
+        "    return np.stack(means, axis=-1)\n"
+        "dill.dump(hack, open(sys.argv[1], 'wb'), protocol=dill.HIGHEST_PROTOCOL)\n"
+    )
+    subprocess.run([sys.executable, "-c", script, folder / "python_model.dill"], check=True)
+
+
+@pytest.mark.slow
+def test_the_starter_kits_three_kinds_of_example_score_the_same(tmp_path, on_mini):
+    found = []
+    for write in (write_hub_module, write_torchscript_module, write_dilled_function):
+        folder = tmp_path / write.__name__
+        folder.mkdir()
+        write(folder)
+        options = ("--dataset", "mpi3d_mini", "--allow-pickle", "--no-report", *bindings(SMALL))
+        answer = evaluate(folder, *options)
+        assert answer.returncode == 0, answer.stderr
+        found.append(json.loads((folder / "scores.json").read_text())["scores"])
+    assert len(found[0]) == 5
+    # The same function, but for the rounding of its sums.
+    assert found[1] == pytest.approx(found[0], abs=0.03)
+    assert found[2] == pytest.approx(found[0], abs=0.03)
+
+
+@pytest.mark.slow
+def test_a_metric_scored_later_joins_the_others_and_another_models_goes_aside(
+    folder, make_encoder, on_mini
+):
+    options = ("--dataset", "mpi3d_mini", "--no-report", "--metrics")
+    settings = bindings(SMALL[-2:-1]), bindings(SMALL[-1:])
+    path = folder.parent / "scores.json"
+    for metric, given in zip(("mig", "irs"), settings, strict=True):
+        answer = evaluate(folder, *options, metric, *given)
+        assert answer.returncode == 0, answer.stderr
+    assert json.loads(path.read_text())["scores"].keys() == {"mig", "irs"}
+    torch.jit.script(make_encoder(side=64, latents=3)).save(str(folder / "pytorch_model.pt"))
+    answer = evaluate(folder, *options, "irs", *settings[1])
+    assert "held other scores, which are in scores.1.json now" in answer.stdout
+    assert json.loads(path.read_text())["scores"].keys() == {"irs"}
+    aside = json.loads((folder.parent / "scores.1.json").read_text())
+    assert aside["scores"].keys() == {"mig", "irs"}
+    assert {one.name for one in (folder.parent / "metrics").iterdir()} == {"irs"}
 
 
 @pytest.fixture(scope="module")
