@@ -31,6 +31,7 @@ from sandbox import Limits
 from scoring import Scoring
 from simulation import Round
 
+from evaluator import outputs
 from evaluator.arguments import training_record
 from submission import datasets
 from submission.budget import parse_duration
@@ -125,7 +126,9 @@ def parse(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
     score.add_argument(
         "--dataset", help="(what training recorded, else AICROWD_DATASET_NAME, else mpi3d_mini)"
     )
-    score.add_argument("--output", type=Path, help="where the scores go (the folder's parent)")
+    score.add_argument(
+        "--output", type=Path, help="where the scores go (as of python -m evaluator)"
+    )
     score.add_argument(
         "--verify",
         type=Path,
@@ -213,9 +216,9 @@ def _score(client: docker.DockerClient, arguments: argparse.Namespace, passed_on
     if representation is None:
         if before is None:
             raise UserError("name the representation's folder (--help shows the usage)")
-        representation = arguments.verify.parent / "representation"
+        representation = outputs.representation_of(arguments.verify)
     limits = _limits(client, arguments, "--time-limit", arguments.time_limit)
-    output = arguments.output or representation.absolute().parent
+    output = arguments.output or outputs.folder_for(representation)
     output.mkdir(parents=True, exist_ok=True)
     if before is None:
         recorded = training_record(representation).get("dataset")
@@ -233,8 +236,19 @@ def _score(client: docker.DockerClient, arguments: argparse.Namespace, passed_on
         scoring.score(client, task, place)
         if before is not None:
             return _tell_differences(before, scoring.read_scores(place / "scores.json"))
+        if (output / outputs.SCORES).exists() and not _stand_in(place, output):
+            print(f"{output} held other scores, which are in {outputs.set_aside(output).name} now")
         print(f"scores: {simulation.move_scores(place, output)}")
     return EXIT_DONE
+
+
+def _stand_in(place: Path, output: Path) -> bool:
+    """Whether an output folder's scores are those that a container left in `place`."""
+    try:
+        before = scoring.read_scores(output / outputs.SCORES)
+    except UserError:
+        return False
+    return not scoring.differences(before, scoring.read_scores(place / outputs.SCORES))[0]
 
 
 def _check(client: docker.DockerClient, arguments: argparse.Namespace, passed_on: list[str]) -> int:

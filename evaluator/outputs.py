@@ -26,6 +26,19 @@ def folder_for(representation: Path) -> Path:
     return path.parent if path.name == REPRESENTATION else path
 
 
+def representation_of(scores: Path) -> Path:
+    """The folder whose `scores.json` this is, where it went by default; inverts `folder_for`.
+
+    Args:
+        scores: The file.
+
+    Returns:
+        The folder `representation` beside it, or the folder that it stands in.
+    """
+    beside = scores.parent / REPRESENTATION
+    return beside if beside.is_dir() else scores.parent
+
+
 def check_writable(folder: Path) -> None:
     """Refuses a folder that can't be written, before hours go into what should stand there.
 

@@ -16,6 +16,13 @@ def test_scores_go_beside_a_folder_called_representation_and_into_any_other(tmp_
     assert outputs.folder_for(Path(".")) == tmp_path
 
 
+def test_scores_lead_back_to_the_folder_that_they_are_of(tmp_path):
+    for name in ("run/representation", "models/a"):
+        (tmp_path / name).mkdir(parents=True)
+        scores = outputs.folder_for(tmp_path / name) / "scores.json"
+        assert outputs.representation_of(scores) == tmp_path / name
+
+
 def test_a_folder_that_can_be_made_is_left_unmade(tmp_path):
     outputs.check_writable(tmp_path / "new" / "folder")
     assert not (tmp_path / "new").exists()
