@@ -159,7 +159,7 @@ def test_a_run_folder_that_is_a_file_is_one_line(jobs, folder):
 
 def test_a_mistake_that_the_trainer_tells_is_passed_on(jobs, folder):
     job = replace(jobs[0], bindings=(*jobs[0].bindings, "trainer.checkpoint_every = 'never'"))
-    with pytest.raises(UserError, match=r"^trainer\.checkpoint_every is 'never': give a duration"):
+    with pytest.raises(UserError, match=r"trainer\.checkpoint_every is 'never': give a duration"):
         execute(job, folder)
 
 
