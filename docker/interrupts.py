@@ -22,7 +22,9 @@ def install() -> None:
     Later ones do nothing: what they would cut short is the cleaning up.
     """
     for number in _SIGNALS:
-        signal.signal(number, _note)
+        # nohup has SIGHUP ignored, and means it.
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _note)
 
 
 @contextlib.contextmanager

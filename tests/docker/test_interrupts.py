@@ -1,5 +1,6 @@
 """What the first and the second signal do, in a process of their own."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -24,11 +25,13 @@ with interrupts.requested() as request:
 """
 
 
-def answer_to(seconds: float, *signals: tuple[float, signal.Signals]) -> list[str]:
+def answer_to(
+    seconds: float, *signals: tuple[float, signal.Signals], prefix: tuple[str, ...] = ()
+) -> list[str]:
     """The script's lines, when each signal is sent after some seconds."""
     process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT.format(seconds=seconds)],
-        env={"PYTHONPATH": ":".join(map(str, sys.path))},
+        [*prefix, sys.executable, "-c", SCRIPT.format(seconds=seconds)],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": ":".join(map(str, sys.path))},
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -53,3 +56,9 @@ def test_a_second_signal_ends_at_once():
 def test_two_signals_of_one_closing_terminal_are_one_wish():
     signals = [(0, signal.SIGHUP), (0.02, signal.SIGTERM)]
     assert answer_to(0.3, *signals) == ["requested", "went on"]
+
+
+def test_nohup_keeps_sighup_away():
+    signals = [(0, signal.SIGHUP), (0.3, signal.SIGTERM)]
+    # Had the first one counted, the second would have been raised.
+    assert answer_to(1, *signals, prefix=("nohup",)) == ["requested", "went on"]
