@@ -41,11 +41,11 @@ import torch
 from torch import Tensor
 
 from submission import datasets, objectives
-from submission.batches import Batches
 from submission.datasets.dataset import Dataset
-from submission.form import Form, Speed, prepare_device
-from submission.learner import Learner, new_model
 from submission.networks import VAE, Discriminator, NetworkShape
+from submission.training.batches import Batches
+from submission.training.execution import Form, Speed, prepare_device
+from submission.training.step import Learner, new_model
 
 ROOT = Path(__file__).resolve().parents[1]
 CPU = torch.device("cpu")

@@ -15,7 +15,7 @@ from pathlib import Path
 import docker
 from docker.errors import APIError
 
-from submission.files import TEMPORARY_PREFIX
+from submission.runs.files import TEMPORARY_PREFIX
 
 LABEL = "disentanglement.owner"
 _PREFIX = f"{TEMPORARY_PREFIX}portal-"

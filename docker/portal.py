@@ -44,8 +44,8 @@ from submission.errors import (
     UserError,
     run_command_line,
 )
-from submission.files import TEMPORARY_PREFIX
-from submission.run_folder import RunFolder
+from submission.runs.files import TEMPORARY_PREFIX
+from submission.runs.folder import RunFolder
 
 _EXAMPLES = """examples:
   python docker/portal.py build --cpu

@@ -15,7 +15,7 @@ from sandbox import SHARED, Output
 
 from submission.datasets import Dataset
 from submission.errors import UserError
-from submission.files import TEMPORARY_PREFIX
+from submission.runs.files import TEMPORARY_PREFIX
 
 # Beside the files' bytes, a tar archive holds headers and padding.
 _ARCHIVE_OVERHEAD = 32 * 2**20

@@ -18,7 +18,7 @@ from sandbox import SHARED, Ending, Job, Limits
 
 from submission.datasets import Dataset
 from submission.errors import UserError
-from submission.files import write_json
+from submission.runs.files import write_json
 
 DATASET = "/DATASET"
 _REPRESENTATION = "/REPRESENTATION"

@@ -19,7 +19,7 @@ from scoring import DATASET, Scoring
 
 from submission.datasets import Dataset
 from submission.errors import UserError
-from submission.run_folder import RunFolder, exclusive, set_aside
+from submission.runs.folder import RunFolder, exclusive, set_aside
 
 _OWN_LOG = "container.log"
 # What is written here after training; a submission's own files of these names would be in the way.
@@ -28,7 +28,7 @@ _OURS = (_OWN_LOG, "scoring.log", "scores.json", "metrics", "report.html")
 _REPORT = """
 import shutil, sys
 from pathlib import Path
-from evaluator.report import write_report
+from evaluator.report.page import write_report
 from submission import datasets
 unread = shutil.ignore_patterns("checkpoint*", "tensorboard")
 shutil.copytree("/RUN", "/tmp/run/" + sys.argv[2], ignore=unread)

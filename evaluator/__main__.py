@@ -159,7 +159,7 @@ def main() -> None:
     if stopped is not None:
         raise stopped
     if not arguments.no_report:
-        from evaluator.report import write_report
+        from evaluator.report.page import write_report
 
         console.print(f"report: {write_report(output, dataset)}", soft_wrap=True)
 

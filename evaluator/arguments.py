@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from submission.record import read_record
-from submission.run_folder import RunFolder
+from submission.runs.folder import RunFolder
+from submission.runs.record import read_record
 
 
 def training_record(representation: Path) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from evaluator.metrics import ALL_METRICS, METRICS, Metric, Result, settings
 from evaluator.outputs import SCORES
 from evaluator.representations import Representation, sha256
 from submission.datasets.dataset import Dataset
-from submission.files import write_json
+from submission.runs.files import write_json
 
 _PACKAGES = (
     "disentanglement-lib",

@@ -31,7 +31,7 @@ from evaluator.ground_truth import GroundTruth
 from submission import configuration
 from submission.arguments import parse_seed
 from submission.errors import Parser, UserError, run_command_line
-from submission.files import write_json
+from submission.runs.files import write_json
 from submission.values import Interval
 
 GIN_FILE = Path(__file__).resolve().parent.parent / "gin" / "evaluation" / "udr.gin"

@@ -10,8 +10,9 @@ if __name__ == "__main__":
 import argparse
 from pathlib import Path
 
-from study import settings, tuning
+from study import settings
 from study.folder import StudyFolder, sole_study
+from study.tune import tuning
 from submission.arguments import parse_count
 from submission.errors import Parser, run_command_line
 
@@ -104,7 +105,7 @@ def main() -> int:
     if arguments.command == "tune":
         return tuning.tune(arguments)
     if arguments.command == "report":
-        from study.page import write_report
+        from study.report.page import write_report
 
         print(f"report: {write_report(arguments.folder)}")
         return 0
@@ -112,12 +113,12 @@ def main() -> int:
     output = arguments.output or _DEFAULT_FOLDER / arguments.preset
     folder = StudyFolder(output.absolute())
     if arguments.cluster is not None:
-        from study.cluster import check_answers
+        from study.run.cluster import check_answers
 
         check_answers(arguments.cluster)
     with sole_study(folder):
         # PyTorch is imported only now, so that most mistakes are told at once.
-        from study.running import run
+        from study.run.running import run
 
         return run(study, folder, arguments.workers, arguments.cluster)
 

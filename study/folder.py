@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from submission.errors import UserError, disk_errors_told
-from submission.run_folder import RunFolder
+from submission.runs.folder import RunFolder
 
 _SECONDS_BETWEEN_LOOKS = 0.5
 

@@ -21,7 +21,7 @@ from submission.budget import Budget, parse_duration
 from submission.configuration import check_names, configure, methods, presets
 from submission.environment import Environment
 from submission.errors import EXIT_DONE, EXIT_FAILED, Parser, UserError, run_command_line
-from submission.run_folder import RunFolder, check_room
+from submission.runs.folder import RunFolder, check_room
 
 # A checkpoint, its temporary twin and the exports of the widest method (FactorVAE), with room.
 _BYTES_NEEDED = 256 * 2**20
@@ -86,9 +86,9 @@ def main() -> int:
     # PyTorch is imported only now, so that a mistyped option is told at once.
     import torch
 
-    from submission.progress import choose_display
-    from submission.team import Team
-    from submission.training import Recipe, Request, train
+    from submission.training.distributed import Team
+    from submission.training.loop import Recipe, Request, train
+    from submission.training.progress import choose_display
 
     bindings = list(arguments.gin)
     if arguments.budget is not None:

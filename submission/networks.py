@@ -9,7 +9,7 @@ import gin
 import torch
 from torch import Tensor, nn
 
-from submission.phases import decode_in_phases
+from submission.polyphase import decode_in_phases
 from submission.values import Interval, Unless, Width
 
 IMAGE_SIZE = 64

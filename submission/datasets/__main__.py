@@ -32,7 +32,7 @@ from submission.datasets.locate import find
 from submission.datasets.origin import is_published, remember_as_known
 from submission.environment import Environment
 from submission.errors import Parser, UserError, run_command_line
-from submission.files import write_atomically
+from submission.runs.files import write_atomically
 
 EXAMPLES = """examples:
   python -m submission.datasets list

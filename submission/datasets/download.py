@@ -23,7 +23,7 @@ from submission.datasets.image_cache import ImageSource, damage_named, exclusive
 from submission.datasets.locate import find, gunzip
 from submission.datasets.progress import progress
 from submission.errors import UserError
-from submission.files import out_of_room, write_atomically, write_json
+from submission.runs.files import out_of_room, write_atomically, write_json
 
 PIECE_BYTES = 2**20
 ATTEMPTS_WITHOUT_PROGRESS = 5

@@ -25,7 +25,7 @@ import numpy as np
 
 from submission.datasets.progress import progress
 from submission.errors import UserError
-from submission.files import out_of_room, remove_leftovers, write_atomically, write_json
+from submission.runs.files import out_of_room, remove_leftovers, write_atomically, write_json
 
 CHUNK_BYTES = 16 * 2**20
 STAMP_VERSION = 1

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from submission.datasets.image_cache import damage_named, exclusive
 from submission.errors import UserError
-from submission.files import write_atomically
+from submission.runs.files import write_atomically
 
 # What files were called where they were published, by the name that disentanglement_lib gives them.
 OTHER_NAMES = {

@@ -23,7 +23,7 @@ from submission.datasets.image_cache import (
 )
 from submission.datasets.progress import progress
 from submission.errors import UserError
-from submission.files import out_of_room, write_atomically
+from submission.runs.files import out_of_room, write_atomically
 
 GRIDS = {
     "default": tuple(mpi3d_mini.DEFAULT_SIZES),

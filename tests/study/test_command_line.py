@@ -15,8 +15,8 @@ import pytest
 
 from study import settings
 from study.folder import StudyFolder, sole_study
-from study.jobs import plan
-from study.work import execute
+from study.run.jobs import plan
+from study.run.work import execute
 from submission.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]

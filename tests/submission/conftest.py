@@ -14,10 +14,10 @@ from submission.configuration import configure
 from submission.datasets import mpi3d_mini
 from submission.datasets.dataset import Dataset
 from submission.interruption import Interruption
-from submission.progress import LineDisplay
-from submission.record import Record
-from submission.run_folder import RunFolder
-from submission.training import Recipe, Request, train
+from submission.runs.folder import RunFolder
+from submission.runs.record import Record
+from submission.training.loop import Recipe, Request, train
+from submission.training.progress import LineDisplay
 
 WIDTH = "network.width = 0.125"
 SMALL = [

@@ -1,10 +1,10 @@
 import gin
 import pytest
 
-import submission.training  # noqa: F401  (registers what can be configured)
+import submission.training.loop  # noqa: F401  (registers what can be configured)
 from submission.configuration import configure, methods, presets
 from submission.errors import UserError
-from submission.training import Pretraining, Recipe
+from submission.training.loop import Pretraining, Recipe
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,7 @@
 
 import pytest
 
-import submission.training  # noqa: F401  (registers what can be configured)
+import submission.training.loop  # noqa: F401  (registers what can be configured)
 from submission.configuration import configure, read_by, value_of
 from submission.errors import UserError
 

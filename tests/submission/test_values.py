@@ -4,7 +4,7 @@ import gin
 import pytest
 
 import study.settings  # noqa: F401  (registers what can be configured)
-import submission.training  # noqa: F401
+import submission.training.loop  # noqa: F401
 from evaluator import udr  # noqa: F401
 from evaluator.metrics import ALL_METRICS
 from submission.configuration import settings

@@ -1,0 +1,518 @@
+"""The page that shows one run: scores, pictures, curves and where it all came from."""
+
+import csv
+import json
+import math
+import re
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import matplotlib as mpl
+import numpy as np
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator
+from numpy.typing import NDArray
+
+from evaluator.latents import (
+    LEAST_NATS,
+    LEAST_VARIANCE,
+    NOT_RECORDED,
+    Latents,
+    finite_numbers,
+    latents_of,
+)
+from evaluator.paper import METHOD_TITLES, METRIC_TITLES, TABLE_1
+from evaluator.report.inline_images import data_uri, inline_svg
+from evaluator.report.traversals import IMAGES_IN_A_ROW, SEED, draw_pictures
+from submission.datasets.dataset import Dataset
+from submission.runs.files import write_text
+
+# A long run has more rows than a chart has room for.
+_MOST_POINTS = 400
+# The share of the steps that may lie above a chart's scale.
+_EARLY = 0.05
+# Schedules count as run to their end from this share of the planned steps on.
+_MOST_OF_THE_PLAN = 0.9
+
+_LARGEST = float(np.finfo(np.float32).max)
+_NOTHING = "\N{EN DASH}"
+
+_HISTORY_AXES = {"phase", "step", "seconds", "epoch"}
+_HISTORY_TITLES = {
+    "loss": "Loss",
+    "reconstruction": "Reconstruction loss (nats an image)",
+    "kl": "KL to the prior (nats) and capacity C",
+    "learning_rate": "Learning rate",
+}
+# Colours that stand in for what the page's style sheet decides, in light as in dark.
+_INK, _SERIES, _SECOND, _GRID, _BAND = "#010101", "#020202", "#030303", "#040404", "#050505"
+_STYLE_OF_STAND_IN = {
+    _INK: "currentColor",
+    _SERIES: "var(--series)",
+    _SECOND: "var(--second)",
+    _GRID: "var(--grid)",
+    _BAND: "var(--band)",
+}
+
+
+def write_report(run_folder: Path, dataset: Dataset) -> Path:
+    """Writes `report.html`, one page that needs no other file, from what a run folder holds.
+
+    A part whose source is missing or unreadable is left out, and a sentence in its place says so.
+
+    Args:
+        run_folder: Holds any of `scores.json`, `training/run.json`, `training/history.csv`,
+            `representation/pytorch_model.pt` and `training/decoder.pt`.
+        dataset: The data set that the representation was scored on.
+
+    Returns:
+        The page's path, `run_folder / "report.html"`.
+
+    Raises:
+        UserError: The page can't be written there.
+    """
+    scores, no_scores = _read_json(run_folder, "scores.json")
+    run, no_run = _read_json(run_folder, "training/run.json")
+    history, no_history = _read_history(run_folder / "training" / "history.csv")
+    latents = latents_of(run)
+    pictures, no_pictures = draw_pictures(run_folder, dataset, latents)
+    provenance = _mapping(scores.get("provenance"))
+    page = _template().render(
+        title=_title(run, dataset),
+        name=run.get("name") or run_folder.name,
+        trained_quick=run.get("preset") == "quick",
+        scored_quick=provenance.get("preset") == "quick",
+        notices=_notices(run, provenance, dataset),
+        facts=_facts(run, provenance, latents),
+        metrics=_metric_rows(scores, run.get("method")),
+        paper=TABLE_1.get(str(run.get("method"))),
+        total=scores.get("sum"),
+        scored=len(_mapping(scores.get("scores"))),
+        method=METHOD_TITLES.get(str(run.get("method"))),
+        dataset=dataset.name,
+        images=len(dataset.images),
+        details=_flatten(_mapping(scores.get("metrics"))),
+        pictures=pictures,
+        charts=_charts(history),
+        score_charts=_score_charts(run_folder / "training" / "scores.csv"),
+        pretraining_unseen=history is not None
+        and not history.pretraining_end
+        and run.get("pretraining_steps"),
+        latents=latents,
+        latent_rows=_latent_rows(latents, run.get("posterior_std_per_latent")),
+        run=_flatten({key: value for key, value in run.items() if key != "gin_config"}),
+        provenance=_flatten({k: v for k, v in provenance.items() if k != "gin_config"}),
+        gin={
+            "Training": run.get("gin_config"),
+            "Evaluation": provenance.get("gin_config"),
+        },
+        commands=_commands(run, provenance, run_folder.name),
+        missing={
+            "scores": no_scores,
+            "run": no_run,
+            "history": no_history,
+            "pictures": no_pictures,
+            "latents": no_run or ("" if latents else NOT_RECORDED),
+        },
+        least_nats=LEAST_NATS,
+        least_variance=LEAST_VARIANCE,
+        columns=IMAGES_IN_A_ROW,
+        seed=SEED,
+    )
+    path = run_folder / "report.html"
+    write_text(path, page)
+    return path
+
+
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        autoescape=True,
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters["number"] = _number
+    environment.filters["score"] = _decimals(3)
+    environment.filters["label"] = _decimals(2)
+    environment.filters["signed"] = _signed
+    environment.filters["data_uri"] = data_uri
+    return environment.get_template("page.html.jinja")
+
+
+# --- Reading ------------------------------------------------------------------------------------
+
+
+def _read_json(run_folder: Path, name: str) -> tuple[dict[str, Any], str]:
+    """The file's object, and, where there is none, why."""
+    try:
+        value = json.loads((run_folder / name).read_text())
+    except FileNotFoundError:
+        return {}, f"there is no {name}"
+    except (OSError, ValueError, RecursionError) as error:
+        return {}, f"{name} is unreadable ({error})"
+    return (value, "") if isinstance(value, dict) else ({}, f"{name} holds no JSON object")
+
+
+@dataclass(frozen=True)
+class _History:
+    """The training curves: columns [rows] of finite numbers or NaN, and where training began."""
+
+    columns: dict[str, NDArray[np.float64]]
+    steps: NDArray[np.float64]
+    pretraining: NDArray[np.bool_]
+
+    @property
+    def pretraining_end(self) -> float:
+        return float(self.steps[self.pretraining].max(initial=0))
+
+
+def _read_history(path: Path) -> tuple[_History | None, str]:
+    """The curves, and, where there are none, why."""
+    try:
+        with path.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+    except FileNotFoundError:
+        return None, "there is no training/history.csv"
+    except (OSError, ValueError, csv.Error) as error:
+        return None, f"training/history.csv is unreadable ({error})"
+    kept = [row for row in rows if not math.isnan(_float(row.get("step")))]
+    if len(kept) < 2:
+        return None, "training/history.csv has too few rows for a curve"
+    steps = np.array([_float(row["step"]) for row in kept])
+    pretraining = np.array([row.get("phase") == "pretraining" for row in kept])
+    # Each phase counts its own steps; the axis runs on.
+    steps[~pretraining] += steps[pretraining].max(initial=0)
+    names = [name for name in kept[0] if name and name not in _HISTORY_AXES]
+    columns = {name: np.array([_float(row.get(name)) for row in kept]) for name in names}
+    return _History(columns, steps, pretraining), ""
+
+
+def _float(text: object) -> float:
+    """A finite number, or NaN for anything else.
+
+    Training computes in float32. What is beyond its range, and still less than infinite, isn't its
+    doing, and would overflow where a chart's scale is computed.
+    """
+    try:
+        value = float(text)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
+    return value if abs(value) <= _LARGEST else math.nan
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+# --- Headline -----------------------------------------------------------------------------------
+
+
+def _title(run: Mapping[str, Any], dataset: Dataset) -> str:
+    method = run.get("method")
+    return f"{METHOD_TITLES.get(str(method), method) or 'Representation'} on {dataset.name}"
+
+
+def _notices(run: Mapping[str, Any], provenance: Mapping[str, Any], dataset: Dataset) -> list[str]:
+    """What a reader must know before the numbers."""
+    notices = []
+    status = run.get("status")
+    if run and status != "finished":
+        message = f": {run['message']}".rstrip(".") if run.get("message") else ""
+        notices.append(f"Training did not finish (status “{status}”){message}.")
+    elif _float(run.get("steps")) < _MOST_OF_THE_PLAN * _float(run.get("planned_steps")):
+        notices.append(
+            f"Only {_number(run['steps'])} of {_number(run['planned_steps'])} planned steps fit "
+            "the budget: the schedules did not come to their end."
+        )
+    if run.get("dataset") not in (None, dataset.name):
+        notices.append(f"Trained on {run['dataset']}, scored on {dataset.name}.")
+    elif _differ(run.get("dataset_fingerprint"), provenance.get("dataset_fingerprint")):
+        notices.append(f"Trained and scored on different images that are both {dataset.name}.")
+    if run.get("nonfinite_steps"):
+        notices.append(f"Steps skipped for a non-finite gradient: {run['nonfinite_steps']}.")
+    if provenance.get("representation_repeatable") is False:
+        notices.append("The representation is not repeatable: the same images gave other codes.")
+    if isinstance(run.get("warnings"), list):
+        notices += map(str, run["warnings"])
+    for metric, warnings in _mapping(provenance.get("warnings")).items():
+        notices += [
+            f"{METRIC_TITLES.get(metric, metric)}: {warning}" for warning in _mapping(warnings)
+        ]
+    return notices
+
+
+def _differ(one: object, other: object) -> bool:
+    return None not in (one, other) and one != other
+
+
+def _facts(
+    run: Mapping[str, Any], provenance: Mapping[str, Any], latents: Latents | None
+) -> list[tuple[str, str]]:
+    facts = []
+    if run.get("steps") is not None:
+        facts.append(("Steps", f"{_number(run['steps'])} of {_number(run.get('planned_steps'))}"))
+    if run.get("seconds_spent") is not None:
+        budget = _duration(run.get("budget_seconds"))
+        facts.append(("Time", f"{_duration(run['seconds_spent'])} of {budget}"))
+    if latents:
+        facts.append(("Latents in use", f"{len(latents.in_use)} of {len(latents.kl)}"))
+    elif run.get("kl_per_latent"):
+        facts.append(("Latents in use", "unknown"))
+    if run.get("seed") is not None:
+        facts.append(("Seed", _number(run["seed"])))
+    presets = dict.fromkeys(
+        str(fields["preset"]) for fields in (run, provenance) if fields.get("preset")
+    )
+    if presets:
+        facts.append(("Preset", ", scored with ".join(presets)))
+    if provenance.get("images") is not None:
+        facts.append(("Images", _number(provenance["images"])))
+    return facts
+
+
+def _metric_rows(scores: Mapping[str, Any], method: object) -> list[dict[str, Any]]:
+    values = _mapping(scores.get("scores"))
+    paper = TABLE_1.get(str(method), (None,) * len(METRIC_TITLES))
+    return [
+        {"key": key, "title": title, "score": values.get(key), "paper": published}
+        for (key, title), published in zip(METRIC_TITLES.items(), paper, strict=False)
+    ]
+
+
+# --- Charts -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Chart:
+    title: str
+    svg: Markup
+    summary: str
+    has_capacity: bool
+
+
+def _charts(history: _History | None) -> list[_Chart]:
+    """Loss, reconstruction, KL, the method's own terms, and last the learning rate."""
+    if history is None:
+        return []
+    names = [n for n in history.columns if n not in ("capacity", "learning_rate")]
+    names += ["learning_rate"] if "learning_rate" in history.columns else []
+    return [
+        _chart(history, name, f"chart{number}")
+        for number, name in enumerate(names)
+        if np.isfinite(history.columns[name]).any()
+    ]
+
+
+def _score_charts(path: Path) -> list[_Chart]:
+    """The five metrics and their sum, where training scored itself (paper, Figures 7 and 8)."""
+    history, _ = _read_history(path)
+    if history is None:
+        return []
+    names = [name for name in (*METRIC_TITLES, "sum") if name in history.columns]
+    return [_chart(history, name, f"score-{name}") for name in names]
+
+
+def _chart(history: _History, name: str, identity: str) -> _Chart:
+    small = name == "learning_rate"
+    title = (_HISTORY_TITLES | METRIC_TITLES).get(name, name.replace("_", " ").capitalize())
+    values = history.columns[name]
+    with mpl.rc_context({"font.size": 10, "axes.linewidth": 0.8}):
+        figure = Figure(figsize=(4.6, 1.5 if small else 2.5), layout="constrained")
+        axes = figure.subplots()
+        end = history.pretraining_end
+        if end:
+            axes.axvspan(0, end, color=_BAND, linewidth=0)
+        for phase in (history.pretraining, ~history.pretraining):
+            steps, line = _thinned(history.steps[phase], values[phase])
+            # A line through one point would not show.
+            marker = "." if len(steps) == 1 else ""
+            axes.plot(steps, line, marker=marker, color=_SERIES, linewidth=1.4)
+        capacity = history.columns.get("capacity") if name == "kl" else None
+        if capacity is not None:
+            axes.plot(
+                *_thinned(history.steps, capacity), color=_SECOND, linewidth=1.4, dashes=(3, 2)
+            )
+        off_scale = _set_limits(axes, from_zero=name == "kl" or small)
+        if end:
+            axes.text(
+                0.01 * axes.get_xlim()[1],
+                1.0,
+                "pre-training",
+                color=_INK,
+                fontsize=8,
+                transform=axes.get_xaxis_transform(),
+                va="bottom",
+            )
+        axes.set_xlabel("step", color=_INK)
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+        axes.yaxis.set_major_locator(MaxNLocator(2, steps=[1, 5, 10]) if small else MaxNLocator(4))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
+        axes.grid(axis="y", color=_GRID, linewidth=0.8)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right", "left"]].set_visible(False)
+        axes.spines["bottom"].set_color(_INK)
+        axes.tick_params(colors=_INK, length=3)
+        axes.tick_params(axis="y", length=0)
+        figure.patch.set_visible(False)
+        axes.patch.set_visible(False)
+        svg = inline_svg(figure, identity, _STYLE_OF_STAND_IN)
+    finite = values[np.isfinite(values)]
+    summary = f"From {_number(finite[0])} to {_number(finite[-1])}."
+    if off_scale:
+        summary += " The first steps lie above the scale."
+    return _Chart(title, svg, summary, has_capacity=capacity is not None)
+
+
+def _set_limits(axes: Axes, from_zero: bool) -> bool:
+    """Fits both axes; the first steps may leave the top where they would flatten the rest.
+
+    Returns:
+        Whether they do.
+    """
+    points = np.concatenate([np.asarray(line.get_xydata()) for line in axes.lines])
+    steps, values = points.T
+    axes.set_xlim(0, steps.max() or 1)
+    low = 0.0 if from_zero else values.min()
+    high = values[steps >= _EARLY * steps.max()].max()
+    off_scale = bool(values.max() - low > 1.5 * (high - low) > 0)
+    if off_scale:
+        axes.set_ylim(top=high + 0.05 * (high - low))
+        axes.set_ylim(bottom=low - (0 if from_zero else 0.05 * (high - low)))
+    elif from_zero:
+        axes.set_ylim(bottom=0)
+    return off_scale
+
+
+def _thinned(
+    steps: NDArray[np.float64], values: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """At most `_MOST_POINTS` points, each the mean of its neighbours; NaN left out."""
+    finite = np.isfinite(values)
+    steps, values = steps[finite], values[finite]
+    size = -(-len(steps) // _MOST_POINTS)
+    if size <= 1:
+        return steps, values
+    starts = np.arange(0, len(steps), size)
+    counts = np.diff(np.append(starts, len(steps)))
+    return np.add.reduceat(steps, starts) / counts, np.add.reduceat(values, starts) / counts
+
+
+def _latent_rows(latents: Latents | None, deviations: object) -> dict[str, list[dict[str, Any]]]:
+    """The latents in two groups, each with the length of its variance's bar in per cent."""
+    if latents is None:
+        return {}
+    stds = finite_numbers(deviations)
+    # Bars of ignored latents alone shall not look long.
+    largest = max(*latents.variance, LEAST_VARIANCE)
+    return {
+        group: [
+            {
+                "latent": latent,
+                "variance": latents.variance[latent],
+                "percent": round(100 * max(latents.variance[latent], 0) / largest, 2),
+                "kl": latents.kl[latent],
+                "std": stds[latent] if len(stds) == len(latents.kl) else None,
+            }
+            for latent in members
+        ]
+        for group, members in (("in_use", latents.in_use), ("ignored", latents.ignored))
+    }
+
+
+# --- Provenance ---------------------------------------------------------------------------------
+
+
+def _flatten(fields: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Every field as a name and a text; nested ones as `outer.inner`."""
+    rows = []
+    for key, value in fields.items():
+        if isinstance(value, dict) and value:
+            rows += _flatten(value, f"{prefix}{key}.")
+        else:
+            rows.append((f"{prefix}{key}", _text(value)))
+    return rows
+
+
+def _text(value: object) -> str:
+    """A field as it stands, floats shortened."""
+    if isinstance(value, list):
+        return ", ".join(map(_text, value)) or "none"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return str(value) if value not in (None, "", {}) else "none"
+
+
+def _number(value: object) -> str:
+    """A number for people; anything else as it is."""
+    if value is None:
+        return _NOTHING
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, int):
+        return f"{value:,}" if abs(value) < 1e15 else str(value)
+    if not math.isfinite(value):
+        return str(value)
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def _decimals(places: int) -> Callable[[object], str]:
+    """A filter that writes numbers with so many decimals, and anything else as it is."""
+
+    def write(value: object) -> str:
+        return f"{value:.{places}f}" if isinstance(value, int | float) else _number(value)
+
+    return write
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.2f}".rstrip("0").rstrip(".").replace("-", "\N{MINUS SIGN}") if value else "0"
+
+
+def _duration(seconds: object) -> str:
+    value = _float(seconds)
+    if math.isnan(value):
+        return _NOTHING
+    if value < 60:
+        return f"{value:.0f} s"
+    minutes, rest = divmod(round(value), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = [(hours, "h"), (minutes, "min"), (0 if hours else rest, "s")]
+    return " ".join(f"{count} {unit}" for count, unit in parts if count)
+
+
+def _commands(run: Mapping[str, Any], provenance: Mapping[str, Any], name: str) -> str:
+    """What to type to get the run and its scores again, as far as the files tell."""
+    lines = []
+    revision = str(run.get("git_revision") or provenance.get("git_revision") or "unknown")
+    if revision != "unknown":
+        # What follows the commit says that the tree differed from it.
+        commit, changes = re.fullmatch(r"(\w*)(.*)", revision, re.DOTALL).groups()  # type: ignore[union-attr]
+        lines.append(f"git checkout {commit}" + ("  # and uncommitted changes" if changes else ""))
+    if run.get("method") and run.get("dataset"):
+        words = ["./run.sh", "--method", run["method"], "--dataset", run["dataset"]]
+        if run.get("budget_seconds") is not None:
+            words += ["--budget", f"{_float(run['budget_seconds']):g}s"]
+        lines.append(_command(words + _options(run, "preset", "seed", "name")))
+    if provenance.get("dataset"):
+        folder = f"scratch/shared/{run.get('name') or name}/representation"
+        words = [".venv/bin/python", "-m", "evaluator", folder, "--dataset", provenance["dataset"]]
+        lines.append(_command(words + _options(provenance, "preset", "seed", "engine")))
+    return "\n".join(lines)
+
+
+def _command(words: Sequence[object]) -> str:
+    return shlex.join(map(str, words))
+
+
+def _options(fields: Mapping[str, Any], *names: str) -> list[Any]:
+    """`--name value` of each field that is there."""
+    given = [name for name in names if fields.get(name) is not None]
+    return [word for name in given for word in (f"--{name}", fields[name])]

@@ -1,0 +1,1 @@
+"""Reads what a study left, and writes its tables, figures and page."""

@@ -1,0 +1,164 @@
+"""What the exported models show: traversals (paper, Figures 1 to 6) and reconstruction errors."""
+
+import contextlib
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+
+from evaluator.report.traversals import (
+    IMAGES_IN_A_ROW,
+    SEED,
+    Pictures,
+    draw_pictures,
+    load_autoencoder,
+)
+from study.report.figures import PIXELS_PER_INCH, png_bytes
+from study.report.results import Results, Run
+from study.report.wording import listed, signed
+from submission import datasets
+from submission.datasets import Dataset
+from submission.errors import UserError
+from submission.runs.folder import RunFolder
+
+IMAGES = 512
+"""The same of each run are reconstructed."""
+
+# Where the paper shows each method.
+_PAPER_FIGURES = {
+    "info_vae": 1,
+    "beta_tcvae": 2,
+    "beta_vae": 3,
+    "factor_vae": 4,
+    "dip_vae_i": 5,
+    "dip_vae_ii": 6,
+}
+_WEBP_QUALITY = 88
+
+
+@dataclass(frozen=True)
+class Traversal:
+    """The latents of one run in use, each moved.
+
+    Attributes:
+        run: Whose they are.
+        figure: The paper's figure of this method; None if it has none.
+        pictures: None where they can't be drawn.
+        reason: Why they can't, or why there are no rows.
+    """
+
+    run: Run
+    figure: int | None
+    pictures: Pictures | None
+    reason: str
+
+
+def open_dataset(results: Results) -> tuple[Dataset | None, str]:
+    """The data set of the runs, and, where it can't be had, why."""
+    names = sorted({str(run.record.get("dataset")) for run in results.runs})
+    if not names:
+        return None, "there are no runs"
+    if len(names) > 1:
+        return None, f"the runs differ in their data set: {listed(names)}"
+    try:
+        dataset = datasets.load(names[0])
+    except UserError as error:
+        return None, str(error)
+    if any(run.record.get("dataset_fingerprint") != dataset.fingerprint() for run in results.runs):
+        return None, f"the images of {dataset.name} here are not those that were trained on"
+    return dataset, ""
+
+
+def traversals(results: Results, dataset: Dataset) -> list[Traversal]:
+    """Of each method's first run, in the order of the paper's figures, then others.
+
+    The image is the same for all: the first that `evaluator.report.traversals.SEED` draws.
+    """
+    first = {run.label: run for run in reversed(results.runs)}
+    drawn = []
+    with _one_thread():
+        for run in (first[label] for label in results.labels):
+            pictures, reason = draw_pictures(run.folder, dataset, run.latents)
+            figure = _PAPER_FIGURES.get(run.method) if not run.variant else None
+            drawn.append(
+                Traversal(run, figure, pictures, reason or (pictures.no_rows if pictures else ""))
+            )
+    return sorted(drawn, key=lambda one: one.figure or len(_PAPER_FIGURES) + 1)
+
+
+def reconstruction_errors(results: Results, dataset: Dataset) -> dict[str, float]:
+    """The mean squared error a pixel, with pixels in [0, 1], from the posterior means.
+
+    Returns:
+        By the name of the run; runs whose models are missing or fail are left out.
+    """
+    random_state = np.random.RandomState(SEED)
+    chosen = random_state.randint(len(dataset.images), size=IMAGES)
+    images = dataset.observe(chosen, random_state)
+    errors = {}
+    with _one_thread():
+        for run in results.runs:
+            folder = RunFolder(run.folder)
+            try:
+                model = load_autoencoder(folder.model, folder.decoder)
+                decoded = model.decode(model.encode(images))
+                errors[run.name] = float(np.square(images - decoded).mean(dtype=np.float64))
+            except (RuntimeError, ValueError, IndexError):
+                continue
+    return errors
+
+
+def strip_webp(strip: bytes) -> bytes:
+    """A strip of images as a tenth of its PNG's bytes, for a page with many."""
+    file = io.BytesIO()
+    Image.open(io.BytesIO(strip)).save(file, "WEBP", quality=_WEBP_QUALITY)
+    return file.getvalue()
+
+
+def sheet_png(traversal: Traversal) -> bytes:
+    """A method's rows as one picture: a latent a row, a value a column."""
+    assert traversal.pictures is not None
+    rows = traversal.pictures.rows
+    strips = [np.asarray(Image.open(io.BytesIO(strip))) for _, _, strip in rows]
+    height, width, _ = strips[0].shape
+    gap = np.zeros((1, width, 4), np.uint8)
+    pixels = np.concatenate([part for strip in strips for part in (strip, gap)][:-1])
+    # Two dots a pixel, and a margin for the labels.
+    left, top = 0.9, 0.55
+    wide, high = (2 * size / PIXELS_PER_INCH for size in (pixels.shape[1], pixels.shape[0]))
+    figure = Figure(figsize=(left + wide + 0.1, top + high + 0.1), dpi=PIXELS_PER_INCH)
+    full_width, full_height = figure.get_size_inches()
+    axes = figure.add_axes(
+        (left / full_width, 0.1 / full_height, wide / full_width, high / full_height)
+    )
+    axes.imshow(pixels, interpolation="none", aspect="auto")
+    labels = [rf"$z_{{{latent}}}$  {variance:.2f}" for latent, variance, _ in rows]
+    axes.set_yticks((np.arange(len(rows)) + 0.5) * (height + 1), labels, fontsize=8)
+    places = (np.arange(IMAGES_IN_A_ROW) + 0.5) * width / IMAGES_IN_A_ROW
+    axes.set_xticks(places, [moved_to(value) for value in traversal.pictures.values], fontsize=8)
+    axes.xaxis.tick_top()
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    title = f"{traversal.run.label}, seed {traversal.run.seed}"
+    figure.text(0.1 / full_width, 1 - 0.05 / full_height, title, fontsize=9, va="top")
+    return png_bytes(figure)
+
+
+def moved_to(value: float) -> str:
+    """A latent's value, such as `+1.3` standard deviations of the prior."""
+    return signed(value, 1) if value else "0"
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Lets PyTorch sum in one order on every machine: the number of threads decides last bits."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

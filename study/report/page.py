@@ -1,0 +1,439 @@
+"""Writes a study's report: tables, figures, and one page with all of it."""
+
+import collections
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+
+import evaluator.report
+from evaluator.latents import LEAST_NATS, LEAST_VARIANCE
+from evaluator.paper import METHOD_TITLES, METRIC_TITLES
+from evaluator.report.inline_images import data_uri
+from evaluator.report.traversals import IMAGES_IN_A_ROW, SEED
+from study.folder import StudyFolder
+from study.report import agreement, figures, models, published, table, thesis, wording
+from study.report.figures import Panel
+from study.report.models import Traversal
+from study.report.published import NORMALISED_SUM
+from study.report.results import Results, final_scores, read, scores_by_step
+from submission.errors import UserError
+from submission.runs.files import write_bytes, write_text
+
+_RHO = "\N{GREEK SMALL LETTER RHO}"
+_MODEL = ("latents_in_use", "reconstruction_error")
+
+
+@dataclass(frozen=True)
+class _Analysis:
+    """Every table that the report is made of; all but the first two may be empty."""
+
+    scores: pd.DataFrame
+    by_step: pd.DataFrame
+    summary: pd.DataFrame
+    orders_against_paper: pd.DataFrame
+    correlations: pd.DataFrame
+    orders: pd.DataFrame
+    seeds: pd.DataFrame
+    components: pd.DataFrame
+    against_model: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class _Figure:
+    """Charts that the page shows one by one, and a file side by side."""
+
+    name: str
+    panels: list[Panel]
+    legend: bool = False
+
+
+def write_report(folder: Path) -> Path:
+    """Writes `report/` from what a study's folder holds.
+
+    The same results give the same files, to the byte. What a missing run or file leaves open is
+    told by a sentence in its place.
+
+    Args:
+        folder: Holds `study.json` and `runs/`.
+
+    Returns:
+        The page's path, `report/report.html`.
+
+    Raises:
+        UserError: There is no readable `study.json`, no run is finished and scored, or `report/`
+            can't be written. What is there of an earlier report stays.
+    """
+    results = read(folder)
+    if not results.runs:
+        raise UserError(
+            f"{folder}: {_missing(results)}, so there is nothing to report yet; "
+            "`python -m study run` goes on"
+        )
+    report = StudyFolder(folder).report
+    dataset, no_dataset = models.open_dataset(results)
+    errors = models.reconstruction_errors(results, dataset) if dataset else {}
+    traversals = models.traversals(results, dataset) if dataset else []
+    analysis = _analyse(results, errors)
+    drawn = _figures(results, analysis)
+    notes = table.notes(analysis.summary) if len(analysis.summary) else []
+    comparison = published.compare(results)
+
+    _write_tables(report, results, analysis, [*notes, comparison.statement])
+    _write_pictures(report / "figures", results, drawn, traversals)
+    page = _template().render(
+        title=_title(results),
+        results=results,
+        analysis=analysis,
+        facts=_facts(results),
+        notices=_notices(results, no_dataset),
+        notes=notes,
+        comparison=comparison,
+        findings=_findings(analysis),
+        charts={
+            figure.name: [
+                (panel, figures.svg(panel, f"{figure.name}-{number}"))
+                for number, panel in enumerate(figure.panels)
+            ]
+            for figure in drawn
+        },
+        traversals=traversals,
+        no_dataset=no_dataset,
+        looks=figures.looks(results),
+        light=figures.LIGHT,
+        dark=figures.DARK,
+        least_nats=LEAST_NATS,
+        least_variance=LEAST_VARIANCE,
+        columns=IMAGES_IN_A_ROW,
+        image_seed=SEED,
+        images=models.IMAGES,
+        draws=agreement.DRAWS,
+    )
+    path = report / "report.html"
+    write_text(path, page)
+    return path
+
+
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        autoescape=True,
+        # The pages of runs and of studies share a style sheet.
+        loader=jinja2.FileSystemLoader([Path(__file__).parent, *evaluator.report.__path__]),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters |= {
+        "data_uri": data_uri,
+        "decimals": wording.decimals,
+        "interval": lambda row, name: wording.interval(row[f"{name}_low"], row[f"{name}_high"]),
+        "percent": wording.percent,
+        "title_of": wording.metric_title,
+        "typographic": _typographic,
+        "webp": models.strip_webp,
+        "p_value": _p_value,
+        "f_value": _f_value,
+        "setting": _setting,
+        "deviation": _deviation,
+        "records": lambda frame: frame.to_dict("records"),
+    }
+    environment.globals |= {
+        "beside": table.beside,
+        "decimals": wording.decimals,
+        "listed": wording.listed,
+        "moved_to": models.moved_to,
+    }
+    return environment.get_template("page.html.jinja")
+
+
+# --- Analysis -----------------------------------------------------------------------------------
+
+
+def _analyse(results: Results, errors: dict[str, float]) -> _Analysis:
+    scores = final_scores(results)
+    scores["reconstruction_error"] = scores["run"].map(errors).astype(float)
+    metrics = [name for name in results.metrics if scores[name].notna().any()]
+    in_table = [name for name in metrics if name in METRIC_TITLES]
+    summary = table.summarise(scores) if in_table else pd.DataFrame()
+    return _Analysis(
+        scores=scores,
+        by_step=scores_by_step(results),
+        summary=summary,
+        orders_against_paper=table.order_against_paper(summary) if in_table else pd.DataFrame(),
+        correlations=agreement.correlations(scores, itertools.combinations(metrics, 2)),
+        orders=agreement.order_disagreement(scores, metrics),
+        seeds=agreement.seed_disagreement(scores, metrics),
+        components=agreement.variance_components(scores, metrics),
+        against_model=agreement.correlations(scores, itertools.product(metrics, _MODEL)),
+    )
+
+
+def _findings(analysis: _Analysis) -> dict[str, thesis.Finding]:
+    """By the id of their sections."""
+    summary = analysis.summary
+    return {
+        "correlations": thesis.on_correlations(analysis.correlations),
+        "ranks": thesis.on_ranks(summary),
+        "orders": thesis.on_orders(analysis.orders, analysis.seeds),
+        "noise": thesis.on_components(analysis.components),
+        "model": thesis.on_model(analysis.against_model, analysis.scores, summary),
+    }
+
+
+# --- Figures ------------------------------------------------------------------------------------
+
+
+def _figures(results: Results, analysis: _Analysis) -> list[_Figure]:
+    shown = figures.looks(results)
+    by_step = analysis.by_step
+    drawable = [name for name in results.metrics if by_step[name].notna().any()]
+    groups: dict[str, list[str]] = {
+        "figure7": [name for name in ("dci", "factor_vae_metric", "irs") if name in drawable],
+        "figure8": [name for name in ("mig", "sap_score") if name in drawable],
+        "further_metrics": [name for name in drawable if name not in METRIC_TITLES],
+    }
+    found = [
+        *(
+            _Figure(name, [figures.progress(by_step, metric, shown) for metric in metrics])
+            for name, metrics in groups.items()
+        ),
+        _Figure("correlations", _correlation_panels(analysis)),
+        _Figure("ranks", _rank_panels(results, analysis)),
+        _Figure("orders", _order_panels(analysis)),
+    ]
+    if len(analysis.components) and analysis.components["share"].notna().any():
+        found.append(_Figure("variance", [figures.shares(analysis.components)]))
+    for against in _MODEL:
+        panels = [
+            figures.scatter(analysis.scores, metric, against, shown)
+            for metric in drawable
+            if analysis.scores.dropna(subset=[metric])[against].nunique() > 1
+        ]
+        found.append(_Figure(against, panels, legend=True))
+    return [figure for figure in found if figure.panels]
+
+
+def _correlation_panels(analysis: _Analysis) -> list[Panel]:
+    rows = analysis.correlations
+    if rows.empty or rows["kendall"].isna().all():
+        return []
+    names = list(dict.fromkeys([*rows["first"], *rows["second"]]))
+    cells = pd.DataFrame(math.nan, index=names, columns=names)
+    for row in rows.to_dict("records"):
+        cells.loc[row["second"], row["first"]] = row["kendall"]
+        cells.loc[row["first"], row["second"]] = row["spearman"]
+    title = f"Kendall's τ below the diagonal, Spearman's {_RHO} above"
+    summary = "Rank correlations between metrics; the table that follows has the same numbers."
+    return [figures.matrix(cells, title, summary, lambda value: wording.decimals(value, 2), True)]
+
+
+def _order_panels(analysis: _Analysis) -> list[Panel]:
+    rows = analysis.orders
+    if rows.empty or rows["differently"].isna().all():
+        return []
+    names = list(dict.fromkeys([*rows["first"], *rows["second"]]))
+    cells = pd.DataFrame(math.nan, index=names, columns=names)
+    for row in rows.to_dict("records"):
+        cells.loc[row["second"], row["first"]] = row["differently"]
+        cells.loc[row["first"], row["second"]] = row["single_differently"]
+    for row in analysis.seeds.to_dict("records"):
+        cells.loc[row["metric"], row["metric"]] = row["differently"]
+    title = "Share of pairs of methods ordered differently"
+    summary = "Shares of pairs of methods that two metrics order differently: " + "; ".join(
+        f"{wording.metric_title(row['first'])} and {wording.metric_title(row['second'])} "
+        f"{wording.percent(row['differently'])}"
+        for row in rows.to_dict("records")
+    )
+    return [figures.matrix(cells, title, f"{summary}.", wording.percent, False)]
+
+
+def _rank_panels(results: Results, analysis: _Analysis) -> list[Panel]:
+    if analysis.summary.empty or len(results.labels) < 2:
+        return []
+    paper = published.table_1().rank(ascending=False).rename(index=METHOD_TITLES)
+    paper_looks = {
+        title: figures.Look(number, (), figures.MARKERS[number])
+        for number, title in enumerate(METHOD_TITLES.values())
+    }
+    return [
+        figures.ranks(table.ranks(analysis.summary), figures.looks(results), "This study"),
+        figures.ranks(paper, paper_looks, "The paper's Table 1"),
+    ]
+
+
+# --- Words --------------------------------------------------------------------------------------
+
+
+def _title(results: Results) -> str:
+    methods = wording.counted(len(results.labels), "method")
+    metrics = wording.counted(len(results.metrics), "metric")
+    return f"{methods} on {results.settings['dataset']}, {metrics}, and whether they agree"
+
+
+def _facts(results: Results) -> list[tuple[str, str]]:
+    runs, planned = len(results.runs), len(results.runs) + len(results.missing)
+    facts = [
+        ("Runs", f"{runs}" if runs == planned else f"{runs} of {planned}"),
+        ("Methods", f"{len(results.labels)}"),
+        (
+            "Seeds",
+            wording.listed([f"{seed}" for seed in sorted({run.seed for run in results.runs})]),
+        ),
+        *[(name, here) for name, here, _ in published.compare(results).rows[:3]],
+    ]
+    return [(name, value) for name, value in facts if value]
+
+
+def _notices(results: Results, no_dataset: str) -> list[str]:
+    """What a reader must know before the numbers."""
+    notices = []
+    if results.missing:
+        notices.append(f"{_missing(results)}.")
+    names = {str(run.record.get("dataset")) for run in results.runs}
+    if any(name.startswith("mpi3d_mini") for name in names):
+        notices.append(
+            "mpi3d_mini is this project's own rendering: scores on it are not scores on MPI3D."
+        )
+    if len({run.seed for run in results.runs}) == 1:
+        notices.append("There is one seed only, so nothing here tells difference from noise.")
+    if len({run.record.get("dataset_fingerprint") for run in results.runs}) > 1:
+        notices.append("The runs were trained on different images.")
+    quick = sum(run.provenance.get("preset") == "quick" for run in results.runs)
+    if quick:
+        notices.append(
+            f"{wording.counted(quick, 'run')} scored with the evaluator's preset quick: it draws "
+            "fewer samples than the challenge."
+        )
+    bare = sum(len(run.scores_by_step) == 1 for run in results.runs)
+    if bare:
+        notices.append(
+            f"{wording.counted(bare, 'run')} without scored snapshots: Figures 7 and 8 show only "
+            "the end of these."
+        )
+    warnings = collections.Counter(
+        warning for run in results.runs for warning in _warnings(run.record, run.provenance)
+    )
+    notices += [
+        f"{warning} ({wording.counted(count, 'run')})" for warning, count in warnings.items()
+    ]
+    if no_dataset:
+        notices.append(f"No traversals and no reconstruction errors: {no_dataset}.")
+    return notices
+
+
+def _missing(results: Results) -> str:
+    """How many runs are missing, and why."""
+    planned = len(results.runs) + len(results.missing)
+    reasons = collections.Counter(one.reason for one in results.missing)
+    told = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
+    return (
+        f"{len(results.missing)} of {wording.counted(planned, 'run')} "
+        f"{'is' if len(results.missing) == 1 else 'are'} missing, and left out: {told}"
+    )
+
+
+def _warnings(record: Any, provenance: Any) -> list[str]:
+    """What the trainer and the evaluator warned of in one run, each once."""
+    warnings = record.get("warnings")
+    told = list(map(str, warnings)) if isinstance(warnings, list) else []
+    if record.get("nonfinite_steps"):
+        told.append("Steps skipped for a non-finite gradient")
+    if provenance.get("representation_repeatable") is False:
+        told.append("The representation is not repeatable")
+    scored = provenance.get("warnings")
+    for metric, lines in (scored if isinstance(scored, dict) else {}).items():
+        if isinstance(lines, dict | list):
+            told += [f"{wording.metric_title(metric)}: {line}" for line in lines]
+    return list(dict.fromkeys(told))
+
+
+def _typographic(text: str) -> str:
+    return text.replace("'", "\N{RIGHT SINGLE QUOTATION MARK}")
+
+
+def _setting(value: Any) -> str:
+    """A field of the study, as a person would list it."""
+    if isinstance(value, dict):
+        named = [f"{name}: {_setting(inner)}" for name, inner in value.items() if name]
+        return "; ".join(named) or "none"
+    if isinstance(value, list):
+        return ", ".join(map(_setting, value)) or "none"
+    return str(value)
+
+
+def _p_value(p: float) -> str:
+    if math.isnan(p):
+        return wording.NOTHING
+    return f"{p:.3f}" if p >= 0.001 else "< 0.001"
+
+
+def _f_value(f: float) -> str:
+    if math.isnan(f):
+        return wording.NOTHING
+    return f"{f:,.1f}" if math.isfinite(f) else "\N{INFINITY}"
+
+
+def _deviation(variance: float) -> str:
+    """A standard deviation; a negative estimate of a variance stands for zero."""
+    return wording.decimals(math.sqrt(max(variance, 0)) if not math.isnan(variance) else variance)
+
+
+# --- Files --------------------------------------------------------------------------------------
+
+
+def _write_tables(
+    report: Path, results: Results, analysis: _Analysis, notes: Sequence[str]
+) -> None:
+    summary = analysis.summary
+    if len(summary):
+        write_text(report / "table1.md", table.markdown(summary, notes))
+        dataset = results.settings.get("dataset")
+        caption = f"{' '.join(notes[:-1])} Data set: {dataset}."
+        write_text(report / "table1.tex", table.latex(summary, caption))
+        _write_csv(report / "table1.csv", summary)
+        scores = analysis.scores.assign(**{NORMALISED_SUM: table.run_sums(analysis.scores)})
+    else:
+        scores = analysis.scores
+    pairs = analysis.correlations
+    if len(pairs):
+        pairs = pairs.merge(analysis.orders, on=["first", "second"])
+    _write_csv(report / "scores.csv", scores)
+    _write_csv(report / "scores_by_step.csv", analysis.by_step)
+    _write_csv(report / "agreement.csv", pairs)
+    _write_csv(report / "seed_disagreement.csv", analysis.seeds)
+    _write_csv(report / "variance_components.csv", analysis.components)
+    _write_csv(report / "agreement_with_model.csv", analysis.against_model)
+
+
+def _write_csv(path: Path, frame: pd.DataFrame) -> None:
+    write_text(path, frame.to_csv(index=False, lineterminator="\n"))
+
+
+def _write_pictures(
+    folder: Path, results: Results, drawn: Sequence[_Figure], traversals: Sequence[Traversal]
+) -> None:
+    """Writes the figures as PNG, and removes those of an earlier report."""
+    pictures = {}
+    for traversal in traversals:
+        if traversal.pictures and traversal.pictures.rows:
+            pictures[f"{_file_name(traversal)}.png"] = models.sheet_png(traversal)
+    for figure in drawn:
+        legend = figures.looks(results) if figure.legend else None
+        pictures[f"{figure.name}.png"] = figures.png(figure.panels, legend)
+    for path in folder.glob("*.png"):
+        if path.name not in pictures:
+            path.unlink()
+    for name, content in pictures.items():
+        write_bytes(folder / name, content)
+
+
+def _file_name(traversal: Traversal) -> str:
+    """Such as `figure2_beta_tcvae`."""
+    run = traversal.run
+    start = f"figure{traversal.figure}" if traversal.figure else "traversals"
+    return "_".join(filter(None, (start, run.method, run.variant)))

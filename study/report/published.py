@@ -1,0 +1,89 @@
+"""The paper's Table 1 beside a study: its values, and what of the two can be compared."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from evaluator.paper import METRIC_TITLES, TABLE_1
+from study.report.results import Results
+from study.report.wording import listed
+
+NORMALISED_SUM = "normalised_sum"
+
+_PAPER = {
+    "Data set": "mpi3d_toy, 460,800 images",
+    "Steps": "200,000",
+    "Network width": "1",
+    "Latents": "20",
+    "Runs of each method": "1",
+}
+# These alone decide a score's level; more seeds only tell how sure it is.
+_OF_LEVEL = ("Data set", "Steps", "Network width", "Latents")
+
+
+def table_1() -> pd.DataFrame:
+    """The values as printed.
+
+    Returns:
+        A row for each method; a column for each metric, and `NORMALISED_SUM`.
+    """
+    columns = [*METRIC_TITLES, NORMALISED_SUM]
+    return pd.DataFrame.from_dict(TABLE_1, orient="index", columns=columns)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a study did where the paper did the same or something else.
+
+    Attributes:
+        rows: A name, the study's value and the paper's.
+        differing: The names in which they differ, of those that decide a score's level.
+        statement: What is comparable, in plain sentences.
+    """
+
+    rows: list[tuple[str, str, str]]
+    differing: list[str]
+    statement: str
+
+
+def compare(results: Results) -> Comparison:
+    """Says what of a study's Table 1 can be held against the paper's."""
+    records = [run.record for run in results.runs]
+    seeds = sorted({sum(run.label == label for run in results.runs) for label in results.labels})
+    here = {
+        "Data set": _values(
+            f"{run.record.get('dataset')}, {_count(run.provenance.get('images'))} images"
+            for run in results.runs
+        ),
+        "Steps": _values(_count(run.steps) for run in results.runs),
+        "Network width": _values(f"{record.get('width')}".removesuffix(".0") for record in records),
+        "Latents": _values(f"{record.get('latents')}" for record in records),
+        "Runs of each method": " to ".join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))
+        if seeds
+        else "0",
+    }
+    differing = [name for name in _OF_LEVEL if here[name] != _PAPER[name]]
+    if differing:
+        names = listed([name.lower() for name in differing])
+        statement = (
+            f"Not comparable: the level of any score, and so each difference shown here, since "
+            f"the studies differ in {names}. Comparable with care: the order of the methods."
+        )
+    else:
+        statement = (
+            "Comparable: the levels, as far as the paper tells its settings; its values are "
+            "single runs, so a difference within this study's interval is no disagreement."
+        )
+    return Comparison(
+        rows=[(name, here[name], _PAPER[name]) for name in _PAPER],
+        differing=differing,
+        statement=statement,
+    )
+
+
+def _values(values: object) -> str:
+    return "; ".join(dict.fromkeys(values))  # type: ignore[call-overload]
+
+
+def _count(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int) else "an unknown number of"

@@ -1,0 +1,1 @@
+"""Searches one method's settings."""

@@ -1,0 +1,132 @@
+"""The record of a run: what was asked, on what, and how it went."""
+
+import json
+import os
+import platform
+import reprlib
+import subprocess
+from dataclasses import asdict, dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+from submission.errors import UserError
+from submission.runs.files import write_json
+
+_PACKAGES = ("torch", "numpy", "gin-config", "h5py", "tensorboardX")
+
+
+@dataclass
+class Record:
+    """The content of `training/run.json`; every field is there from the first export on.
+
+    Attributes:
+        status: `running`, then `finished` (the budget or the steps are used up), `untrained` (the
+            budget was too short for one step), `interrupted` (a signal) or `failed`.
+        message: One sentence on the status.
+        form: How a step was computed (`submission.training.execution.Form`).
+        processes: That trained together.
+        kl_per_latent: KL(q(z_j|x) || p(z_j)) in nats, averaged over a fixed sample of images.
+        posterior_std_per_latent: The posterior's standard deviation, averaged likewise.
+        posterior_mean_variance_per_latent: The variance of the posterior's mean over that sample,
+            by which Burda et al. (2016, Section 5) tell the latents in use: above 0.01.
+    """
+
+    name: str
+    method: str
+    dataset: str
+    dataset_fingerprint: str
+    preset: str
+    seed: int
+    budget_seconds: float
+    started: str
+    image_shape: list[int]
+    latents: int
+    width: float
+    device: str
+    threads: int
+    gin_config: str
+    git_revision: str
+    versions: dict[str, str]
+    processes: int = 1
+    form: dict[str, bool] = field(default_factory=dict)
+    seconds_spent: float = 0.0
+    steps: int = 0
+    planned_steps: int = 0
+    pretraining_steps: int = 0
+    pretraining_cached: bool = False
+    nonfinite_steps: int = 0
+    status: str = "running"
+    message: str = ""
+    warnings: list[str] = field(default_factory=list)
+    kl_per_latent: list[float] = field(default_factory=list)
+    posterior_std_per_latent: list[float] = field(default_factory=list)
+    posterior_mean_variance_per_latent: list[float] = field(default_factory=list)
+
+    def write(self, path: Path) -> None:
+        """Writes the record atomically as JSON."""
+        write_json(path, asdict(self))
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """What a training recorded, by the names of `Record`'s fields.
+
+    Args:
+        path: Its `run.json`, which people and other programs may have changed.
+
+    Returns:
+        The fields, each of its type; an older version's record lacks some. Empty where there is no
+        file.
+
+    Raises:
+        UserError: The file is damaged, or a field is of another type.
+    """
+    try:
+        record = json.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} can't be read ({error}): mend or remove it") from error
+    if not isinstance(record, dict):
+        raise UserError(f"{path} holds no JSON object: mend or remove it")
+    for name, kind in get_type_hints(Record).items():
+        if name in record and not _is_of(kind, record[name]):
+            what = getattr(kind, "__name__", kind) if get_origin(kind) is None else kind
+            raise UserError(
+                f"{path}: {name} is {reprlib.repr(record[name])}, where a value of the type {what} "
+                "belongs: mend or remove it"
+            )
+    return record
+
+
+def _is_of(kind: Any, value: Any) -> bool:
+    """Whether a value that JSON gave is of the type of a field."""
+    if get_origin(kind) is list:
+        return isinstance(value, list) and all(_is_of(get_args(kind)[0], one) for one in value)
+    if get_origin(kind) is dict:
+        return isinstance(value, dict) and all(
+            _is_of(get_args(kind)[1], one) for one in value.values()
+        )
+    if kind is float:
+        return type(value) in (int, float)
+    return type(value) is kind
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that training depends on."""
+    return {"python": platform.python_version()} | {
+        package: metadata.version(package) for package in _PACKAGES
+    }
+
+
+def git_revision() -> str:
+    """The commit of this code, with `+changes` if the tree differs from it.
+
+    Without a checkout it is what `GIT_REVISION` says, as in this project's image; else `unknown`.
+    """
+    root = Path(__file__).resolve().parents[2]
+    command = ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--dirty=+changes"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return os.environ.get("GIT_REVISION", "unknown")

@@ -1,0 +1,137 @@
+"""Mini-batches of images, drawn so that a resumed run sees the very ones it would have seen."""
+
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from submission.datasets.dataset import Dataset
+from submission.training.distributed import Team
+
+# Of a GPU's free memory, the share that a data set may take up; the rest is for the networks.
+_RESIDENT_SHARE = 0.5
+# With one batch ahead, the thread would wait until a step takes it, and the step for the thread.
+_BATCHES_AHEAD = 2
+
+
+class Batches:
+    """Batches of a data set in an order that depends only on the seed, the stream and the step.
+
+    Every epoch is a fresh permutation of all images; the last, incomplete batch is left out. While
+    a step computes, a thread gathers the images of the next ones. A data set that lies in a GPU's
+    memory is gathered from there.
+
+    Args:
+        dataset: The images.
+        batch_size: Images a batch, those of all processes.
+        seed: The run's seed.
+        stream: Tells apart independent orders of one run (phases, FactorVAE's second batch).
+        device: Where the batches shall be.
+        resident: The data set's images on the device, from `load_resident`.
+        team: The processes that share every batch.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        batch_size: int,
+        seed: int,
+        stream: int,
+        device: torch.device,
+        resident: Tensor | None = None,
+        team: Team | None = None,
+    ) -> None:
+        self.dataset = dataset
+        self.batch_size = min(batch_size, len(dataset.images))
+        self.device = device
+        self._team = team or Team()
+        self._resident = resident
+        self._seed = (seed, stream)
+        self._epoch = -1
+        self._order = torch.empty(0, dtype=torch.int64)
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches")
+        self._ahead: dict[int, Future[Tensor]] = {}
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches in an epoch."""
+        return len(self.dataset.images) // self.batch_size
+
+    def __call__(self, step: int) -> Tensor:
+        """This process's rows of a step's batch.
+
+        Args:
+            step: Its number.
+
+        Returns:
+            float32 `[rows, channels, 64, 64]` in [0, 1], channels last.
+        """
+        if self._resident is not None:
+            rows = self._team.rows(self._batch(step))
+            images = torch.div(self._resident[rows], self.dataset.white)
+        else:
+            images = self._gathered(step)
+        # NHWC memory seen as NCHW is PyTorch's channels-last layout; nothing is copied.
+        return images.permute(0, 3, 1, 2)
+
+    def _gathered(self, step: int) -> Tensor:
+        """float32 NHWC, on the device; those of the next steps are asked for."""
+        if step not in self._ahead:
+            self._ahead.clear()
+        for wanted in range(step, step + 1 + _BATCHES_AHEAD):
+            if wanted not in self._ahead:
+                self._ahead[wanted] = self._thread.submit(self._gather, wanted)
+        gathered = self._ahead.pop(step).result()
+        images = gathered.to(self.device, non_blocking=True)
+        return images if images.is_floating_point() else torch.div(images, self.dataset.white)
+
+    def _gather(self, step: int) -> Tensor:
+        """NHWC in memory; float32, or for a GPU pinned uint8, which is a quarter of the way."""
+        batch = self._batch(step)
+        on_gpu = self.device.type == "cuda"
+        if self.dataset.paint is not None:
+            entropy = np.random.SeedSequence([*self._seed, step]).generate_state(1)
+            # Painted whole, so that the number of processes doesn't change what is drawn.
+            painted = self.dataset.observe(batch.numpy(), np.random.RandomState(entropy))
+            images = self._team.rows(torch.from_numpy(painted))
+        else:
+            # np.take is the faster of numpy's two ways.
+            pixels = np.take(self.dataset.images, self._team.rows(batch).numpy(), axis=0)
+            if not on_gpu:
+                # In this thread, PyTorch would start as many others as the step already has.
+                white = np.float32(self.dataset.white)
+                return torch.from_numpy(np.divide(pixels, white, dtype=np.float32))
+            images = torch.from_numpy(pixels)
+        return images.pin_memory() if on_gpu else images
+
+    def _batch(self, step: int) -> Tensor:
+        """Indices of the images of all processes."""
+        epoch, position = divmod(step, self.steps_per_epoch)
+        if epoch != self._epoch:
+            generator = np.random.default_rng([*self._seed, epoch])
+            order = torch.from_numpy(generator.permutation(len(self.dataset.images)))
+            # Beside the images, so that no step waits for a copy.
+            self._order = order if self._resident is None else order.to(self._resident.device)
+            self._epoch = epoch
+        return self._order[position * self.batch_size : (position + 1) * self.batch_size]
+
+
+def load_resident(dataset: Dataset, device: torch.device, wanted: bool) -> Tensor | None:
+    """A data set's uint8 images `[count, 64, 64, channels]` in a GPU's memory.
+
+    Args:
+        dataset: The images.
+        device: Where training happens.
+        wanted: Whether they are wanted there (`speed.resident`).
+
+    Returns:
+        None where they aren't wanted, or of no use (on the CPU, or when they are painted anew each
+        time), or don't fit.
+    """
+    if not wanted or device.type != "cuda" or dataset.paint is not None:
+        return None
+    free, _ = torch.cuda.mem_get_info(device)
+    if dataset.images.nbytes > _RESIDENT_SHARE * free:
+        return None
+    return torch.from_numpy(np.ascontiguousarray(dataset.images)).to(device)

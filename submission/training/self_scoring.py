@@ -1,0 +1,334 @@
+"""Scores during training, against the step: what the paper's Figures 7 and 8 are drawn from.
+
+The evaluator runs beside the steps, as a process of low priority with one thread, on a snapshot of
+the representation. Training reads its result when it happens to be there, so the
+weights are the same with and without it.
+"""
+
+import ast
+import contextlib
+import csv
+import json
+import math
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import gin
+
+from submission.budget import Budget, Duration, parse_duration
+from submission.errors import EXIT_USER_ERROR, UserError, nearest
+from submission.networks import VAE
+from submission.runs.folder import RunFolder
+from submission.runs.history import History, Row
+from submission.training.export import ExportError, export
+from submission.values import Needs, Share
+
+_ROOT = Path(__file__).resolve().parents[2]
+# What the evaluator scores where it isn't told what: the challenge's.
+_SCORED_METRICS = ("dci", "factor_vae_metric", "sap_score", "mig", "irs")
+_ONE_THREAD = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "NUMBA_NUM_THREADS": "1",
+    "TF_NUM_INTRAOP_THREADS": "1",
+    "TF_NUM_INTEROP_THREADS": "1",
+}
+_CPU_SECONDS = "scoring_cpu_seconds"
+
+
+@dataclass(frozen=True)
+class EvaluatorSettings:
+    """Lines that the evaluator takes with its `--gin` (`submission.values.Condition`).
+
+    Its own check comes with the first snapshot. What can be told before the training is whether a
+    metric that training is scored with has such a setting, and whether the value is of the type
+    that the metric's file in `gin/evaluation/` gives it.
+    """
+
+    def holds(self, value: Sequence[str]) -> bool:
+        """See `Condition`.
+
+        Raises:
+            UserError: The line that can't be right, and the nearest one that can.
+        """
+        right: dict[str, Any] = {}
+        for metric in _SCORED_METRICS:
+            right |= _literals((_ROOT / "gin" / "evaluation" / f"{metric}.gin").read_text())
+        for line in value:
+            name = line.partition("=")[0].strip()
+            if name not in right:
+                raise UserError(f"scoring.settings: unknown setting {name}: {nearest(name, right)}")
+            kinds = (int, float) if type(right[name]) is float else (type(right[name]),)
+            if type(_literals(line).get(name)) not in kinds:
+                raise UserError(
+                    f"scoring.settings: {line!r}: write it as '{name} = {right[name]}', the default"
+                )
+        return True
+
+    def describe(self, kind: str) -> str:
+        """See `Condition`."""
+        return "a tuple of texts such as ('dci.num_train = 1000',)"
+
+
+def _literals(text: str) -> dict[str, Any]:
+    """The bindings of a gin text whose values are literals, not references."""
+    found = {}
+    for line in text.splitlines():
+        name, _, value = line.partition("=")
+        with contextlib.suppress(ValueError, SyntaxError):
+            found[name.strip()] = ast.literal_eval(value.strip())
+    return found
+
+
+@gin.configurable("scoring")
+@dataclass(frozen=True)
+class Scoring:
+    """Whether and how often training scores itself.
+
+    Attributes:
+        every: Time from one snapshot to the next, such as `10m`; None switches it off. It grows
+            where the share asks for it.
+        share: The largest share of the budget that goes into it: the evaluator's CPU seconds and
+            the time that the snapshots take.
+        settings: The evaluator's settings, such as `dci.num_train = 1000`, for smaller samples than
+            the challenge's.
+    """
+
+    every: Annotated[str, Duration()] | None = None
+    share: Annotated[Share, Needs("scoring.every")] = 0.1
+    settings: Annotated[tuple[str, ...], EvaluatorSettings(), Needs("scoring.every")] = ()
+
+
+@dataclass
+class _Child:
+    """A running evaluator.
+
+    Attributes:
+        process: The process.
+        folder: The snapshot's folder, which gets the scores.
+        row: The history's row of the snapshot's step.
+        started: The budget's seconds when the snapshot was begun.
+        snapshot_seconds: What the snapshot took.
+        cpu_limit: CPU seconds after which the kernel ends the process.
+    """
+
+    process: subprocess.Popen[bytes]
+    folder: Path
+    row: Row
+    started: float
+    snapshot_seconds: float
+    cpu_limit: int
+
+
+class SelfScorer:
+    """Scores snapshots of one run, never two at once.
+
+    The scores stand in `training/scores.csv`: the history's columns at the snapshot's step, the
+    metrics, their sum and the CPU seconds that they took. TensorBoard shows them as a run of its
+    own. Each snapshot stays in `training/scoring/<step>/`, a folder like the run's own.
+
+    Args:
+        scoring: The settings.
+        folder: The run's folder.
+        dataset: The data set's name.
+        budget: The run's budget.
+        warn: Takes a line on what went wrong; nothing that goes wrong here ends the run.
+    """
+
+    def __init__(
+        self,
+        scoring: Scoring,
+        folder: RunFolder,
+        dataset: str,
+        budget: Budget,
+        warn: Callable[[str], None],
+    ) -> None:
+        self._every = parse_duration(scoring.every, "scoring.every") if scoring.every else None
+        self._share = scoring.share
+        self._settings = scoring.settings
+        self._folder = folder
+        self._dataset = dataset
+        self._budget = budget
+        self._warn = warn
+        self._child: _Child | None = None
+        self._history: History | None = None
+        self._spent = 0.0
+        self._due = 0.0
+        # What the last scoring cost, and how long it took.
+        self._cost = 0.0
+        self._seconds = 0.0
+
+    def poll(self, model: VAE, row: Row) -> None:
+        """Notes the scores of a snapshot that is done, and takes the next one when it is due.
+
+        Args:
+            model: The VAE as it is now.
+            row: The history's row of this step.
+        """
+        if self._every is None:
+            return
+        if self._history is None:
+            self._open(row["step"])
+            self._due = self._budget.spent + self._every
+        self._collect()
+        if self._child is None and self._may_start():
+            self._start(model, row)
+
+    def finish(self, may_wait: Callable[[], bool]) -> None:
+        """Waits for a snapshot's scores as long as it may, then ends the evaluator.
+
+        Args:
+            may_wait: Whether there is time left.
+        """
+        while self._child is not None and may_wait():
+            time.sleep(0.1)
+            self._collect()
+        self.stop()
+
+    def stop(self) -> None:
+        """Ends a running evaluator, whose snapshot stays unscored."""
+        if self._child is not None:
+            self._child.process.kill()
+            self._child.process.wait()
+            self._child = None
+        if self._history is not None:
+            self._history.close()
+            self._history = None
+
+    def _open(self, step: int) -> None:
+        """Goes on with the scores of a resumed run that it had by this step."""
+        path = self._folder.training / "scores.csv"
+        rows: list[Row] = []
+        if path.exists():
+            with path.open() as file:
+                rows = [_parsed(row) for row in csv.DictReader(file)]
+        rows = [row for row in rows if row["step"] < step]
+        self._spent = sum(row[_CPU_SECONDS] for row in rows)
+        self._history = History(path, self._folder.training / "tensorboard" / "scores", rows)
+
+    @property
+    def _allowance(self) -> float:
+        """CPU seconds that the share still allows."""
+        return self._share * self._budget.seconds - self._spent
+
+    def _may_start(self) -> bool:
+        return (
+            self._budget.spent >= self._due
+            and self._allowance >= max(1.0, self._cost)
+            and self._budget.left > self._seconds
+        )
+
+    def _start(self, model: VAE, row: Row) -> None:
+        started, clock = self._budget.spent, time.monotonic()
+        snapshot = RunFolder(self._folder.training / "scoring" / str(row["step"]))
+        shutil.rmtree(snapshot.path, ignore_errors=True)
+        try:
+            export(model, snapshot)
+            seconds = time.monotonic() - clock
+            # What a snapshot takes is the share's too, and less than a second is no limit.
+            cpu_limit = max(1, int(self._allowance - seconds))
+            with (snapshot.path / "evaluator.log").open("wb") as log:
+                process = subprocess.Popen(
+                    self._command(snapshot, cpu_limit),
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    env=_environment(),
+                    # Ctrl-C in a terminal reaches the trainer, which decides.
+                    process_group=0,
+                )
+        except (UserError, ExportError, OSError) as error:
+            self._warn(f"training could not score itself: {error}")
+            self._due = started + (self._every or 0.0)
+            return
+        self._child = _Child(process, snapshot.path, row, started, seconds, cpu_limit)
+
+    def _command(self, snapshot: RunFolder, cpu_limit: int) -> list[str]:
+        settings = [part for setting in self._settings for part in ("--gin", setting)]
+        return [
+            *(sys.executable, "-W", "ignore", "-m", "submission.runs.low_priority", str(cpu_limit)),
+            str(_niceness(self._share)),
+            *("evaluator", str(snapshot.representation), "--engine", "fast", "--no-report"),
+            *("--dataset", self._dataset, "--output", str(snapshot.path), *settings),
+        ]
+
+    def _collect(self) -> None:
+        """Notes the scores of an evaluator that has ended."""
+        child = self._child
+        if child is None:
+            return
+        before = _cpu_seconds_of_children()
+        code = child.process.poll()
+        if code is None:
+            return
+        self._child = None
+        cpu_seconds = _cpu_seconds_of_children() - before
+        self._cost = cpu_seconds + child.snapshot_seconds
+        self._seconds = self._budget.spent - child.started
+        self._spent += self._cost
+        self._due = child.started + max(self._every or 0.0, self._cost / self._share)
+        if code == 0:
+            self._note(child)
+        elif code == -signal.SIGKILL and cpu_seconds > child.cpu_limit - 1:
+            self._warn(
+                f"the share of the budget that scoring.share = {self._share:g} gives is used up: "
+                "training no longer scores itself; lower the sample sizes with scoring.settings"
+            )
+        else:
+            if code == EXIT_USER_ERROR:
+                # The same mistake would come back each time.
+                self._every = None
+            log = child.folder / "evaluator.log"
+            self._warn(f"training could not score itself: {_last_line(log)} (see {log})")
+
+    def _note(self, child: _Child) -> None:
+        assert self._history is not None
+        try:
+            result = json.loads((child.folder / "scores.json").read_text())
+            scores = {**result["scores"], "sum": result["sum"], _CPU_SECONDS: self._cost}
+            self._history.add(child.row | scores)
+            self._history.write()
+        except (UserError, OSError, ValueError, KeyError) as error:
+            self._warn(f"training's own scores could not be kept: {error}")
+
+
+def _niceness(share: float) -> int:
+    """The priority that gets this share of a core which the steps keep busy, 19 at the lowest.
+
+    Linux weighs a process 1.25 times less for each unit (kernel/sched/core.c).
+    """
+    if share >= 0.5:
+        return 0
+    return min(19, round(math.log((1 - share) / share, 1.25)))
+
+
+def _environment() -> dict[str, str]:
+    """The evaluator's: one thread, and no GPU, which the steps keep to themselves."""
+    path = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
+    return os.environ | _ONE_THREAD | {"AICROWD_CUDA": "0", "PYTHONPATH": path}
+
+
+def _cpu_seconds_of_children() -> float:
+    """Of those that have ended and been waited for."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def _last_line(log: Path) -> str:
+    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    return lines[-1].removeprefix("error: ") if lines else "the evaluator said nothing"
+
+
+def _parsed(row: dict[str, str]) -> Row:
+    numbers = {name: float(text) for name, text in row.items() if text and name != "phase"}
+    return {"phase": row["phase"], **numbers, "step": int(row["step"])}

@@ -1,0 +1,230 @@
+"""One optimisation step of a VAE, and everything that changes with it."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from submission.networks import VAE, Discriminator, NetworkShape, Posterior
+from submission.objectives import (
+    ForwardPass,
+    Objective,
+    Terms,
+    bernoulli_reconstruction,
+    discriminator_loss,
+    kl_to_prior,
+)
+from submission.schedules import plateau
+from submission.training.distributed import Team
+from submission.training.execution import Form
+
+# torch.optim.Adam skips a step, on the device and without a synchronisation, when its attribute
+# `found_inf` is 1; torch.amp.GradScaler uses the same door.
+_SKIP = "found_inf"
+
+
+class Learner:
+    """The networks with their optimisers, schedules and random generator.
+
+    A step whose gradient is not finite is skipped and counted, so the weights are finite always.
+
+    Args:
+        model: The VAE, on its device.
+        seed: Seeds the noise of the reparameterisation and of the permutations.
+        learning_rate: Of Adam.
+        adam_betas: Of Adam.
+        discriminator: FactorVAE's classifier, on the same device; None for the other methods.
+        discriminator_learning_rate: Of the discriminator's Adam.
+        discriminator_adam_betas: Of the discriminator's Adam.
+        form: How the step is computed; plainly if left out.
+        team: The processes that train together, each with a learner; else this one alone.
+
+    Attributes:
+        step_count: Steps done, skipped ones included.
+        skipped: Skipped steps, a scalar tensor on the device.
+        skipped_running: Skipped steps since the last good one, a scalar tensor on the device.
+    """
+
+    def __init__(
+        self,
+        model: VAE,
+        seed: int,
+        learning_rate: float,
+        adam_betas: tuple[float, float],
+        discriminator: Discriminator | None = None,
+        discriminator_learning_rate: float = 1e-4,
+        discriminator_adam_betas: tuple[float, float] = (0.5, 0.9),
+        form: Form | None = None,
+        team: Team | None = None,
+    ) -> None:
+        self.model = model
+        self.discriminator = discriminator
+        self.device = next(model.parameters()).device
+        self.form = form or Form()
+        self.team = team or Team()
+        model.decoder.in_phases = self.form.phases
+        self._network = self.team.wrap(model)
+        self._forward = self._compute_loss
+        if self.form.compiled:
+            mode = "reduce-overhead" if self.form.cuda_graphs else "default"
+            self._forward = torch.compile(self._compute_loss, mode=mode)
+        self.optimizer = torch.optim.Adam(
+            model.parameters(), lr=learning_rate, betas=adam_betas, fused=True
+        )
+        self.plateau = plateau(self.optimizer)
+        self.discriminator_optimizer = None
+        if discriminator is not None:
+            self.discriminator_optimizer = torch.optim.Adam(
+                discriminator.parameters(),
+                lr=discriminator_learning_rate,
+                betas=discriminator_adam_betas,
+                fused=True,
+            )
+        self.generator = torch.Generator(self.device).manual_seed(seed)
+        # On the device, so that neither a copy nor a new CUDA graph is needed when it grows.
+        self._capacity = torch.zeros((), device=self.device)
+        self.step_count = 0
+        self.skipped = torch.zeros((), device=self.device)
+        self.skipped_running = torch.zeros((), device=self.device)
+        self.epoch_loss = torch.zeros((), device=self.device)
+        self.epoch_steps = torch.zeros((), device=self.device)
+
+    @property
+    def learning_rate(self) -> float:
+        """The current learning rate."""
+        rate: float = self.optimizer.param_groups[0]["lr"]
+        return rate
+
+    def step(
+        self,
+        objective: Objective,
+        images: Tensor,
+        capacity: float,
+        second_images: Callable[[], Tensor] | None = None,
+    ) -> Terms:
+        """Does one step.
+
+        Args:
+            objective: The loss to lower.
+            images: `[batch, channels, 64, 64]` in [0, 1], this process's rows of the batch.
+            capacity: C of Eq. 2, in nats.
+            second_images: Gives the discriminator's second batch, this process's rows of it.
+
+        Returns:
+            The loss and its terms as scalar tensors, which stay on the device.
+        """
+        noise = self._noise(len(images))
+        self._capacity.fill_(capacity)
+        terms, sample = self._forward(objective, images, noise)
+        loss = terms["loss"]
+        parameters = list(self.model.parameters())
+        self.optimizer.zero_grad(set_to_none=True)
+        # The total correlation flows through the discriminator, whose weights are not to learn it.
+        loss.backward(inputs=parameters)
+        good = self._apply(self.optimizer, parameters)
+        if self.discriminator is not None and second_images is not None:
+            discriminator_loss = self._discriminator_step(sample, second_images())
+            terms["discriminator_loss"] = discriminator_loss
+
+        with torch.no_grad():
+            self.skipped += ~good
+            self.skipped_running = torch.where(good, 0.0, self.skipped_running + 1.0)
+            self.epoch_loss += torch.where(good, loss, 0.0)
+            self.epoch_steps += good
+        self.step_count += 1
+        return {name: term.detach() for name, term in terms.items()}
+
+    def _compute_loss(
+        self, objective: Objective, images: Tensor, noise: Tensor
+    ) -> tuple[Terms, Tensor]:
+        """The terms of the loss, and the sample `[batch, latents]` of the whole batch."""
+        with self._precision():
+            posterior, sample, logits = self._network(images, noise)
+        gather = self.team.gather
+        posterior = Posterior(*(gather(value.float()) for value in posterior))
+        sample = gather(sample.float())
+        reconstruction = self.team.mean(bernoulli_reconstruction(logits.float(), images))
+        forward = ForwardPass(posterior, sample, reconstruction, self._capacity, self.discriminator)
+        loss, terms = objective(forward)
+        kl = kl_to_prior(posterior).sum(dim=1).mean()
+        return {"loss": loss, "reconstruction": reconstruction, "kl": kl, **terms}, sample
+
+    def _precision(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.form.bfloat16)
+
+    def end_epoch(self) -> None:
+        """Shows the epoch's mean loss to the learning rate's schedule."""
+        if self.epoch_steps > 0:
+            self.plateau.step(float(self.epoch_loss / self.epoch_steps))
+        self.epoch_loss.zero_()
+        self.epoch_steps.zero_()
+
+    def _discriminator_step(self, sample: Tensor, images: Tensor) -> Tensor:
+        assert self.discriminator is not None and self.discriminator_optimizer is not None
+        with torch.no_grad(), self._precision():
+            posterior = Posterior(*self.model.encoder(images))
+            second_sample = self.team.gather(posterior.sample(self._noise(len(images))).float())
+        # Every process sees the latents of the whole batch, and so computes the same gradient.
+        loss = discriminator_loss(self.discriminator, sample, second_sample, self.generator)
+        self.discriminator_optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self._apply(self.discriminator_optimizer, self.discriminator.parameters())
+        return loss
+
+    def _noise(self, rows: int) -> Tensor:
+        """This process's rows of the noise that all draw for the whole batch."""
+        shape = (rows * self.team.size, self.model.shape.latents)
+        return self.team.rows(torch.randn(shape, generator=self.generator, device=self.device))
+
+    def _apply(self, optimizer: torch.optim.Optimizer, parameters: Iterable[Tensor]) -> Tensor:
+        """Steps unless a gradient is not finite; returns whether it did, a bool tensor."""
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        good = torch.nn.utils.get_total_norm(gradients).isfinite()
+        setattr(optimizer, _SKIP, (~good).float())
+        optimizer.step()
+        return good
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that `load_state_dict` needs to go on bit by bit."""
+        state = {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "plateau": self.plateau.state_dict(),
+            "generator": self.generator.get_state(),
+            "step_count": self.step_count,
+            "skipped": self.skipped,
+            "skipped_running": self.skipped_running,
+            "epoch_loss": self.epoch_loss,
+            "epoch_steps": self.epoch_steps,
+        }
+        if self.discriminator is not None and self.discriminator_optimizer is not None:
+            state["discriminator"] = self.discriminator.state_dict()
+            state["discriminator_optimizer"] = self.discriminator_optimizer.state_dict()
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes over the state of a learner of the same shape."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.plateau.load_state_dict(state["plateau"])
+        self.generator.set_state(state["generator"].cpu())
+        self.step_count = state["step_count"]
+        for name in ("skipped", "skipped_running", "epoch_loss", "epoch_steps"):
+            setattr(self, name, state[name].to(self.device))
+        if self.discriminator is not None and self.discriminator_optimizer is not None:
+            self.discriminator.load_state_dict(state["discriminator"])
+            self.discriminator_optimizer.load_state_dict(state["discriminator_optimizer"])
+
+
+def new_model(
+    shape: NetworkShape,
+    seed: int,
+    device: torch.device,
+    mean_colour: Sequence[float] | None = None,
+) -> VAE:
+    """A VAE with freshly drawn weights that depend on the seed alone, in channels-last layout."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = VAE(shape, mean_colour)
+    return model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -1,0 +1,174 @@
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageSequence
+
+from evaluator.latents import Latents, latents_of
+from evaluator.report.traversals import (
+    Autoencoder,
+    animate,
+    draw_pictures,
+    load_autoencoder,
+    strip_png,
+    traverse,
+)
+from submission.datasets.dataset import Dataset
+
+LATENTS = 3
+
+
+class FirstPixels(torch.nn.Module):
+    """An encoder that reads the red of the first pixels."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images[:, 0, 0, :3]
+
+
+class Bars(torch.nn.Module):
+    """A decoder that paints latent j, halved and about grey, in rows of its own."""
+
+    def forward(self, latents: torch.Tensor) -> torch.Tensor:
+        rows = (0.5 + latents / 4).repeat_interleave(4, dim=1)
+        return rows[:, None, :, None].expand(-1, 3, -1, 12)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("run")
+    encoder, decoder = folder / "representation/pytorch_model.pt", folder / "training/decoder.pt"
+    for path, module in ((encoder, FirstPixels()), (decoder, Bars())):
+        path.parent.mkdir()
+        torch.jit.script(module).save(str(path))
+    return encoder, decoder
+
+
+@pytest.fixture(scope="module")
+def model(files: tuple[Path, Path]) -> Autoencoder:
+    return load_autoencoder(*files)
+
+
+@pytest.fixture(scope="module")
+def dataset() -> Dataset:
+    pixels = np.random.RandomState(0).randint(256, size=(6, 12, 12, 3)).astype(np.uint8)
+    return Dataset("tiny", pixels, ("a", "b"), (2, 3), (0, 1))
+
+
+class InPlace(torch.nn.Module):
+    """Changes what it is given, and what it gave."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answer = torch.zeros(2, 1, 1, 3)
+
+    def forward(self, given: torch.Tensor) -> torch.Tensor:
+        given.mul_(2)
+        return self.answer.add_(1)
+
+
+def test_a_model_that_changes_tensors_in_place_changes_nothing_here(tmp_path: Path) -> None:
+    torch.jit.script(InPlace()).save(str(tmp_path / "model.pt"))
+    model = load_autoencoder(tmp_path / "model.pt", tmp_path / "model.pt")
+    grey = np.full((2, 4, 4, 1), 0.25, np.float32)
+    codes = np.full((4, 3), 0.25, np.float32)
+    first = model.encode(grey)
+    model.encode(grey)
+    assert (grey == 0.25).all()
+    assert (first == 1).all()
+    model = load_autoencoder(tmp_path / "model.pt", tmp_path / "model.pt")
+    assert model.decode(codes / 8, batch_size=2).shape == (4, 1, 3, 1)
+    assert (codes == 0.25).all()
+
+
+def test_encoder_gets_channels_first(model: Autoencoder, dataset: Dataset) -> None:
+    images = dataset.observe(np.arange(4), np.random.RandomState(0))
+    np.testing.assert_array_equal(model.encode(images), images[:, 0, :3, 0])
+
+
+def test_decoding_is_the_same_in_batches(model: Autoencoder) -> None:
+    codes = np.random.RandomState(0).randn(5, LATENTS).astype(np.float32)
+    np.testing.assert_array_equal(model.decode(codes, batch_size=2), model.decode(codes))
+
+
+def test_a_traversal_moves_one_latent_and_holds_the_others(model: Autoencoder) -> None:
+    code = np.array([0.4, -0.4, 0.8], np.float32)
+    images = traverse(model, code, 1, np.array([-2.0, 0.0, 2.0]))
+    np.testing.assert_allclose(images[:, 4:8].mean(axis=(1, 2, 3)), [0.0, 0.5, 1.0], atol=1e-6)
+    np.testing.assert_allclose(images[:, :4], 0.6, atol=1e-6)
+    np.testing.assert_allclose(images[:, 8:], 0.7, atol=1e-6)
+
+
+def test_a_strip_holds_the_images_pixel_by_pixel(dataset: Dataset) -> None:
+    images = dataset.observe(np.arange(3), np.random.RandomState(0))
+    strip = np.asarray(Image.open(io.BytesIO(strip_png(images))))
+    for index in range(3):
+        left = 13 * index
+        np.testing.assert_array_equal(strip[:, left : left + 12, :3], dataset.images[index])
+    assert (strip[:, 12, 3] == 0).all()
+
+
+def test_grey_images_become_grey_pixels() -> None:
+    strip = np.asarray(Image.open(io.BytesIO(strip_png(np.full((1, 4, 4, 1), 0.2, np.float32)))))
+    assert strip[0, 0].tolist() == [51, 51, 51, 255]
+
+
+def frames_of(gif: bytes) -> np.ndarray:
+    frames = ImageSequence.Iterator(Image.open(io.BytesIO(gif)))
+    return np.stack([np.asarray(frame.convert("RGBA")) for frame in frames])
+
+
+def test_an_animation_lays_panels_out_in_rows_with_free_room_for_labels() -> None:
+    levels = np.array([[0.0, 0.2], [0.4, 0.6], [0.8, 1.0]], np.float32)
+    panels = [np.broadcast_to(pair[:, None, None, None], (2, 8, 8, 3)) for pair in levels]
+    animation = animate(panels, columns=2, milliseconds=90, still_frame=1, label_height=5)
+    frames = frames_of(animation.gif)
+    assert frames.shape == (2, 26, 17, 4)
+    assert (animation.rows, animation.columns, animation.size) == (2, 2, (17, 26))
+    for panel, (top, left) in enumerate([(0, 0), (0, 9), (13, 0)]):
+        shown = frames[:, top : top + 8, left : left + 8, 0]
+        np.testing.assert_allclose(shown.mean(axis=(1, 2)), levels[panel] * 255, atol=2)
+    assert (frames[:, 8:13, :, 3] == 0).all()
+    assert (frames[:, 13:, 9:, 3] == 0).all()
+    still = np.asarray(Image.open(io.BytesIO(animation.still)).convert("RGBA"))
+    np.testing.assert_array_equal(still, frames[1])
+
+
+def test_an_animation_loops_for_ever() -> None:
+    panel = np.linspace(0, 1, 4, dtype=np.float32)[:, None, None, None] * np.ones((1, 8, 8, 3))
+    gif = animate([panel.astype(np.float32)], columns=1, milliseconds=90, still_frame=0).gif
+    image = Image.open(io.BytesIO(gif))
+    assert image.info["loop"] == 0
+    assert image.info["duration"] == 90
+
+
+def test_the_swing_has_no_jump_between_its_last_frame_and_its_first(
+    files: tuple[Path, Path], dataset: Dataset
+) -> None:
+    pictures, _ = draw_pictures(files[0].parent.parent, dataset, latents([1.0, 2.0, 0.0]))
+    assert pictures is not None and pictures.animation is not None
+    frames = frames_of(pictures.animation.gif)[..., :3].astype(int)
+    jumps = np.abs(np.roll(frames, -1, axis=0) - frames).max(axis=(1, 2, 3))
+    assert jumps[-1] <= jumps[:-1].max()
+
+
+def latents(variance: list[float]) -> Latents | None:
+    """Of a nat or more each, so that the variance decides."""
+    kl = [1.0] * len(variance)
+    return latents_of({"kl_per_latent": kl, "posterior_mean_variance_per_latent": variance})
+
+
+def test_rows_are_the_latents_that_carry_information(
+    files: tuple[Path, Path], dataset: Dataset
+) -> None:
+    pictures, reason = draw_pictures(files[0].parent.parent, dataset, latents([0.7, 0.001, 2.0]))
+    assert pictures is not None and not reason
+    assert [(latent, variance) for latent, variance, _ in pictures.rows] == [(2, 2.0), (0, 0.7)]
+    assert (pictures.values[0], pictures.values[-1]) == (-2.0, 2.0)
+
+
+def test_the_same_files_give_the_same_pictures(files: tuple[Path, Path], dataset: Dataset) -> None:
+    folder = files[0].parent.parent
+    first = draw_pictures(folder, dataset, latents([1.0, 1, 1]))
+    assert draw_pictures(folder, dataset, latents([1.0, 1, 1])) == first
