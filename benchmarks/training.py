@@ -44,7 +44,8 @@ from submission import datasets, objectives
 from submission.datasets.dataset import Dataset
 from submission.networks import VAE, Discriminator, NetworkShape
 from submission.training.batches import Batches
-from submission.training.execution import Form, Speed, prepare_device
+from submission.training.execution import Execution, prepare_device
+from submission.training.recipe import Speed
 from submission.training.step import Learner, new_model
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -69,17 +70,17 @@ OTHER_METHOD_BAR = 0.85
 # --- What is measured ---------------------------------------------------------------------------
 
 
-def new_learner(method: str, width: float, form: Form) -> Learner:
+def new_learner(method: str, width: float, form: Execution) -> Learner:
     shape = NetworkShape(3, width=width)
     torch.manual_seed(0)
     discriminator = Discriminator(shape.latents) if method == "factor_vae" else None
-    return Learner(new_model(shape, 0, CPU), 0, 1e-3, (0.9, 0.999), discriminator, form=form)
+    return Learner(new_model(shape, 0, CPU), 0, 1e-3, (0.9, 0.999), discriminator, execution=form)
 
 
 def our_steps(dataset: Dataset, method: str, width: float) -> Iterator[float]:
     """The trainer's own step with its own batches."""
     prepare_device(Speed(), on_gpu=False)
-    learner = new_learner(method, width, Form(phases=True))
+    learner = new_learner(method, width, Execution(phases=True))
     batches, second = (Batches(dataset, BATCH, 0, stream, CPU) for stream in (0, 1))
     step = 0
     while True:
@@ -436,7 +437,7 @@ def profile(arguments: argparse.Namespace) -> None:
 
     dataset = datasets.load(arguments.dataset)
     prepare_device(Speed(), on_gpu=False)
-    learner = new_learner(arguments.method, arguments.width, Form(phases=True))
+    learner = new_learner(arguments.method, arguments.width, Execution(phases=True))
     batches, second = (Batches(dataset, BATCH, 0, stream, CPU) for stream in (0, 1))
     waited, total, count = 0.0, 0.0, 30
     objective = METHODS[arguments.method]

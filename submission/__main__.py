@@ -86,9 +86,11 @@ def main() -> int:
     # PyTorch is imported only now, so that a mistyped option is told at once.
     import torch
 
-    from submission.training.distributed import Team
-    from submission.training.loop import Recipe, Request, train
+    from submission.training.distributed import Group
+    from submission.training.loop import train
     from submission.training.progress import choose_display
+    from submission.training.recipe import Recipe
+    from submission.training.setup import Request
 
     bindings = list(arguments.gin)
     if arguments.budget is not None:
@@ -102,10 +104,10 @@ def main() -> int:
 
     on_gpu = environment.use_cuda and torch.cuda.is_available()
     dataset = datasets.load(dataset_name, environment.data_root)
-    team = Team.join(on_gpu)
+    group = Group.join(on_gpu)
     display = choose_display(environment.is_grading)
-    if team.leads:
-        processes = f", {team.size} processes" if team.size > 1 else ""
+    if group.is_leader:
+        processes = f", {group.world_size} processes" if group.world_size > 1 else ""
         display.note(
             f"{arguments.method} on {dataset.name} ({len(dataset.images):,} images), "
             f"preset {preset}, on the {'GPU' if on_gpu else 'CPU'}{processes}"
@@ -118,12 +120,12 @@ def main() -> int:
         folder=folder,
         pretrained=environment.output_path / "pretrained",
         device=torch.device("cuda" if on_gpu else "cpu"),
-        team=team,
+        group=group,
     )
     record = train(request, budget, INTERRUPTION, display)
-    team.leave()
+    group.leave()
     where = os.path.relpath(folder.representation, Path.cwd())
-    if team.leads:
+    if group.is_leader:
         print(f"{record.status}: {record.message}; the representation is in {where}", flush=True)
     return EXIT_DONE if record.status in ("finished", "untrained") else EXIT_FAILED
 

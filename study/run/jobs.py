@@ -11,7 +11,8 @@ from study.settings import Study
 from submission import datasets
 from submission.configuration import configure, methods, operative, read_by, references
 from submission.training.checkpoint import identity
-from submission.training.loop import Pretraining, Recipe, pretraining_settings
+from submission.training.recipe import Pretraining, Recipe
+from submission.training.setup import pretraining_settings
 
 _HASH_DIGITS = 8
 _PRETRAINING = "pretraining"

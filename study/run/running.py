@@ -19,7 +19,7 @@ from submission.budget import format_duration
 from submission.errors import EXIT_DONE, EXIT_FAILED, UserError
 from submission.interruption import Interruption
 from submission.runs.files import write_json
-from submission.runs.record import git_revision
+from submission.runs.provenance import git_revision
 
 _SECONDS_BETWEEN_LOOKS = 1.0
 _GOES_ON = "stopped: the same command goes on from here"

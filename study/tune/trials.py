@@ -227,7 +227,7 @@ class _Watch:
 
     def __post_init__(self) -> None:
         """Makes the pruner ready for this run."""
-        from submission.training.loop import Recipe
+        from submission.training.recipe import Recipe
 
         configuration.configure(self.job.method, self.job.preset, self.job.bindings)
         self.last = Recipe().max_steps

@@ -144,7 +144,7 @@ def tune(arguments: argparse.Namespace) -> int:
     from study.tune import findings
     from study.tune.trials import Search, SearchFolder
     from submission import datasets
-    from submission.training.loop import Recipe
+    from submission.training.recipe import Recipe
 
     own = configuration.read_by(arguments.method, study.preset, study.settings)
     # The preset's settings are for several methods, those of the command line for this one.

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from submission.errors import UserError, disk_errors_told
+from submission.runs.record import read_record
 
 _REMEDY = "set AICROWD_OUTPUT_PATH to a folder of yours"
 
@@ -59,6 +60,11 @@ class RunFolder:
         return self.training / "history.csv"
 
     @property
+    def tensorboard(self) -> Path:
+        """TensorBoard's event files."""
+        return self.training / "tensorboard"
+
+    @property
     def snapshots(self) -> Path:
         """Representations of earlier steps, each in a folder like the run's, named by the step."""
         return self.training / "snapshots"
@@ -67,6 +73,17 @@ class RunFolder:
     def record(self) -> Path:
         """What was run and how it went, as JSON."""
         return self.training / "run.json"
+
+    def is_worth_keeping(self) -> bool:
+        """Whether a run of this folder got further than its first export."""
+        if self.checkpoint.exists():
+            return True
+        if not self.record.exists():
+            return False
+        try:
+            return read_record(self.record).get("status") not in ("running", "untrained")
+        except UserError:
+            return True
 
 
 @contextlib.contextmanager

@@ -1,19 +1,13 @@
 """The record of a run: what was asked, on what, and how it went."""
 
 import json
-import os
-import platform
 import reprlib
-import subprocess
 from dataclasses import asdict, dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 from submission.errors import UserError
 from submission.runs.files import write_json
-
-_PACKAGES = ("torch", "numpy", "gin-config", "h5py", "tensorboardX")
 
 
 @dataclass
@@ -24,7 +18,7 @@ class Record:
         status: `running`, then `finished` (the budget or the steps are used up), `untrained` (the
             budget was too short for one step), `interrupted` (a signal) or `failed`.
         message: One sentence on the status.
-        form: How a step was computed (`submission.training.execution.Form`).
+        form: How a step was computed (`submission.training.execution.Execution`).
         processes: That trained together.
         kl_per_latent: KL(q(z_j|x) || p(z_j)) in nats, averaged over a fixed sample of images.
         posterior_std_per_latent: The posterior's standard deviation, averaged likewise.
@@ -110,23 +104,3 @@ def _is_of(kind: Any, value: Any) -> bool:
     if kind is float:
         return type(value) in (int, float)
     return type(value) is kind
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that training depends on."""
-    return {"python": platform.python_version()} | {
-        package: metadata.version(package) for package in _PACKAGES
-    }
-
-
-def git_revision() -> str:
-    """The commit of this code, with `+changes` if the tree differs from it.
-
-    Without a checkout it is what `GIT_REVISION` says, as in this project's image; else `unknown`.
-    """
-    root = Path(__file__).resolve().parents[2]
-    command = ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--dirty=+changes"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return os.environ.get("GIT_REVISION", "unknown")

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from submission.datasets.dataset import Dataset
-from submission.training.distributed import Team
+from submission.training.distributed import Group
 
 # Of a GPU's free memory, the share that a data set may take up; the rest is for the networks.
 _RESIDENT_SHARE = 0.5
@@ -29,7 +29,7 @@ class Batches:
         stream: Tells apart independent orders of one run (phases, FactorVAE's second batch).
         device: Where the batches shall be.
         resident: The data set's images on the device, from `load_resident`.
-        team: The processes that share every batch.
+        group: The processes that share every batch.
     """
 
     def __init__(
@@ -40,12 +40,12 @@ class Batches:
         stream: int,
         device: torch.device,
         resident: Tensor | None = None,
-        team: Team | None = None,
+        group: Group | None = None,
     ) -> None:
         self.dataset = dataset
         self.batch_size = min(batch_size, len(dataset.images))
         self.device = device
-        self._team = team or Team()
+        self._team = group or Group()
         self._resident = resident
         self._seed = (seed, stream)
         self._epoch = -1

@@ -19,25 +19,25 @@ from submission.errors import UserError
 Value = TypeVar("Value")
 
 
-class Team:
+class Group:
     """This process's place among those that train the run; alone, it does nothing.
 
     Args:
         rank: Its number; 0 leads: it decides, measures, writes and shows.
-        size: The number of processes.
+        world_size: The number of processes.
 
     Attributes:
         rank: As given.
-        size: As given.
+        world_size: As given.
     """
 
-    def __init__(self, rank: int = 0, size: int = 1) -> None:
+    def __init__(self, rank: int = 0, world_size: int = 1) -> None:
         self.rank = rank
-        self.size = size
+        self.world_size = world_size
 
     @classmethod
-    def join(cls, on_gpu: bool) -> "Team":
-        """Meets the processes that torchrun has started; without it, the team is this one alone."""
+    def join(cls, on_gpu: bool) -> "Group":
+        """Meets the processes that torchrun has started; without it, this one is alone."""
         size = int(os.environ.get("WORLD_SIZE", "1"))
         if size == 1:
             return cls()
@@ -49,17 +49,17 @@ class Team:
 
     def leave(self) -> None:
         """Ends the meeting."""
-        if self.size > 1:
+        if self.world_size > 1:
             dist.destroy_process_group()
 
     @property
-    def leads(self) -> bool:
+    def is_leader(self) -> bool:
         """Whether this process is the one that decides and writes."""
         return self.rank == 0
 
-    def agree(self, value: Value) -> Value:
+    def broadcast(self, value: Value) -> Value:
         """The leader's value, which all others take over. Every process has to call this."""
-        if self.size == 1:
+        if self.world_size == 1:
             return value
         values: list[Any] = [value]
         dist.broadcast_object_list(values, src=0, device=torch.device("cpu"))
@@ -72,11 +72,12 @@ class Team:
         Raises:
             UserError: The processes can't share it evenly.
         """
-        if batch_size % self.size:
+        if batch_size % self.world_size:
             raise UserError(
-                f"trainer.batch_size is {batch_size}: give a multiple of the {self.size} processes"
+                f"trainer.batch_size is {batch_size}: give a multiple of the "
+                f"{self.world_size} processes"
             )
-        return batch_size // self.size
+        return batch_size // self.world_size
 
     def rows(self, whole: Tensor) -> Tensor:
         """This process's rows of a tensor `[batch, …]` that all have drawn alike."""
@@ -84,31 +85,31 @@ class Team:
         return whole[self.rank * share : (self.rank + 1) * share]
 
     def wrap(self, module: nn.Module) -> nn.Module:
-        """The module with gradients that are averaged over the team."""
-        if self.size == 1:
+        """The module with gradients that are averaged over the group."""
+        if self.world_size == 1:
             return module
         return nn.parallel.DistributedDataParallel(module)
 
     def gather(self, rows: Tensor) -> Tensor:
-        """All the team's rows `[batch, …]`, from each process's own; gradients flow back."""
-        if self.size == 1:
+        """All the group's rows `[batch, …]`, from each process's own; gradients flow back."""
+        if self.world_size == 1:
             return rows
         whole: Tensor = _Gather.apply(rows, self)
         return whole
 
     def mean(self, value: Tensor) -> Tensor:
-        """The team's mean of a scalar; gradients flow back."""
-        if self.size == 1:
+        """The group's mean of a scalar; gradients flow back."""
+        if self.world_size == 1:
             return value
-        mean: Tensor = _Mean.apply(value, self.size)
+        mean: Tensor = _Mean.apply(value, self.world_size)
         return mean
 
 
 class _Gather(torch.autograd.Function):
     @staticmethod
-    def forward(context: Any, rows: Tensor, team: Team) -> Tensor:
-        context.team = team
-        parts = [torch.empty_like(rows) for _ in range(team.size)]
+    def forward(context: Any, rows: Tensor, group: Group) -> Tensor:
+        context.group = group
+        parts = [torch.empty_like(rows) for _ in range(group.world_size)]
         dist.all_gather(parts, rows.contiguous())
         return torch.cat(parts)
 
@@ -116,7 +117,7 @@ class _Gather(torch.autograd.Function):
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None]:
         gradient = gradient.contiguous().clone()
         dist.all_reduce(gradient)
-        return context.team.rows(gradient), None
+        return context.group.rows(gradient), None
 
 
 class _Mean(torch.autograd.Function):

@@ -6,23 +6,21 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated
 
-import gin
 import torch
 
-from submission.budget import Duration, parse_duration
+from submission.budget import parse_duration
 from submission.errors import no_room
-from submission.values import Needs
+from submission.training.recipe import Speed
 
-# Of a form that is slower by less than this, a measurement of a few steps can't tell.
+# Of a execution that is slower by less than this, a measurement of a few steps can't tell.
 _MARGIN = 0.02
 # glibc's mallopt parameters (malloc.h).
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
 
 @dataclass(frozen=True)
-class Form:
+class Execution:
     """One way to compute a step.
 
     Attributes:
@@ -47,46 +45,19 @@ class Form:
         return ", ".join(words)
 
 
-@gin.configurable("speed")
-@dataclass(frozen=True)
-class Speed:
-    """What may be used to make a step faster.
-
-    Attributes:
-        phases: The decoder's polyphase form.
-        compile: `torch.compile`.
-        compile_from: The shortest budget that `torch.compile` is tried in: it takes half a minute,
-            and on the CPUs measured so far it gained at most 6%.
-        cuda_graphs: On a GPU, with CUDA graphs.
-        tf32: On a GPU, matrix products of float32 with TF32's 10 bits of mantissa.
-        bfloat16: Autocast to bfloat16. It changes the numbers more than rounding does (8 bits of
-            mantissa), so it isn't measured but done as told.
-        resident: On a GPU, the whole data set in its memory if it fits.
-        measure: Take the fastest form of a few measured steps; else the first one, unmeasured, so
-            that two runs with a seed are equal to the last bit on a busy machine too.
-    """
-
-    phases: bool = True
-    compile: bool = True
-    compile_from: Annotated[str, Duration(), Needs("speed.compile")] = "1h"
-    cuda_graphs: Annotated[bool, Needs("speed.compile")] = True
-    tf32: bool = True
-    bfloat16: bool = False
-    resident: bool = True
-    measure: bool = True
-
-
-def plain_forms(speed: Speed) -> list[Form]:
+def plain_executions(speed: Speed) -> list[Execution]:
     """The forms that need no compiler, those that are likely to be faster first."""
     decoders = (True, False) if speed.phases else (False,)
-    return [Form(phases, bfloat16=speed.bfloat16) for phases in decoders]
+    return [Execution(phases, bfloat16=speed.bfloat16) for phases in decoders]
 
 
-def compiled_form(form: Form, speed: Speed, budget_seconds: float, on_gpu: bool) -> Form | None:
-    """The form under `torch.compile`; None if that is not wanted or takes too much of the budget.
+def compiled_execution(
+    execution: Execution, speed: Speed, budget_seconds: float, on_gpu: bool
+) -> Execution | None:
+    """`torch.compile` on top; None if that is not wanted or takes too much of the budget.
 
     Args:
-        form: One of `plain_forms`.
+        execution: One of `plain_executions`.
         speed: What may be used.
         budget_seconds: The whole budget.
         on_gpu: Whether training happens on a GPU.
@@ -94,11 +65,13 @@ def compiled_form(form: Form, speed: Speed, budget_seconds: float, on_gpu: bool)
     worth_it = budget_seconds >= parse_duration(speed.compile_from, "speed.compile_from")
     if not speed.compile or not worth_it:
         return None
-    return replace(form, compiled=True, cuda_graphs=speed.cuda_graphs and on_gpu)
+    return replace(execution, compiled=True, cuda_graphs=speed.cuda_graphs and on_gpu)
 
 
-def fastest(candidates: Sequence[Form], measure: Callable[[Form], float]) -> tuple[Form, str]:
-    """The form with the shortest step; of two that can't be told apart, the first.
+def fastest(
+    candidates: Sequence[Execution], measure: Callable[[Execution], float]
+) -> tuple[Execution, str]:
+    """The execution with the shortest step; of two that can't be told apart, the first.
 
     Args:
         candidates: In the order of preference. Only the first has to work: no compiler on this
@@ -109,16 +82,18 @@ def fastest(candidates: Sequence[Form], measure: Callable[[Form], float]) -> tup
         One of the candidates, and a sentence on what was measured.
     """
     seconds, sentences = {}, []
-    for form in candidates:
+    for execution in candidates:
         try:
-            seconds[form] = measure(form)
-            sentences.append(f"{form}: {seconds[form]:.4f} s a step")
+            seconds[execution] = measure(execution)
+            sentences.append(f"{execution}: {seconds[execution]:.4f} s a step")
         except Exception as error:
-            if form == candidates[0]:
+            if execution == candidates[0]:
                 raise
-            sentences.append(f"{form}: not to be had ({type(error).__name__}: {_line(error)})")
+            sentences.append(f"{execution}: not to be had ({type(error).__name__}: {_line(error)})")
     longest = (1 + _MARGIN) * min(seconds.values())
-    chosen = next(form for form in candidates if seconds.get(form, math.inf) <= longest)
+    chosen = next(
+        execution for execution in candidates if seconds.get(execution, math.inf) <= longest
+    )
     return chosen, f"{'; '.join(sentences)}; chosen: {chosen}"
 
 

@@ -5,8 +5,6 @@ the representation. Training reads its result when it happens to be there, so th
 weights are the same with and without it.
 """
 
-import ast
-import contextlib
 import csv
 import json
 import math
@@ -17,24 +15,19 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
 
-import gin
-
-from submission.budget import Budget, Duration, parse_duration
-from submission.errors import EXIT_USER_ERROR, UserError, nearest
+from submission.budget import Budget, parse_duration
+from submission.errors import EXIT_USER_ERROR, UserError
 from submission.networks import VAE
 from submission.runs.folder import RunFolder
 from submission.runs.history import History, Row
 from submission.training.export import ExportError, export
-from submission.values import Needs, Share
+from submission.training.recipe import Scoring
 
 _ROOT = Path(__file__).resolve().parents[2]
-# What the evaluator scores where it isn't told what: the challenge's.
-_SCORED_METRICS = ("dci", "factor_vae_metric", "sap_score", "mig", "irs")
 _ONE_THREAD = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
@@ -44,69 +37,6 @@ _ONE_THREAD = {
     "TF_NUM_INTEROP_THREADS": "1",
 }
 _CPU_SECONDS = "scoring_cpu_seconds"
-
-
-@dataclass(frozen=True)
-class EvaluatorSettings:
-    """Lines that the evaluator takes with its `--gin` (`submission.values.Condition`).
-
-    Its own check comes with the first snapshot. What can be told before the training is whether a
-    metric that training is scored with has such a setting, and whether the value is of the type
-    that the metric's file in `gin/evaluation/` gives it.
-    """
-
-    def holds(self, value: Sequence[str]) -> bool:
-        """See `Condition`.
-
-        Raises:
-            UserError: The line that can't be right, and the nearest one that can.
-        """
-        right: dict[str, Any] = {}
-        for metric in _SCORED_METRICS:
-            right |= _literals((_ROOT / "gin" / "evaluation" / f"{metric}.gin").read_text())
-        for line in value:
-            name = line.partition("=")[0].strip()
-            if name not in right:
-                raise UserError(f"scoring.settings: unknown setting {name}: {nearest(name, right)}")
-            kinds = (int, float) if type(right[name]) is float else (type(right[name]),)
-            if type(_literals(line).get(name)) not in kinds:
-                raise UserError(
-                    f"scoring.settings: {line!r}: write it as '{name} = {right[name]}', the default"
-                )
-        return True
-
-    def describe(self, kind: str) -> str:
-        """See `Condition`."""
-        return "a tuple of texts such as ('dci.num_train = 1000',)"
-
-
-def _literals(text: str) -> dict[str, Any]:
-    """The bindings of a gin text whose values are literals, not references."""
-    found = {}
-    for line in text.splitlines():
-        name, _, value = line.partition("=")
-        with contextlib.suppress(ValueError, SyntaxError):
-            found[name.strip()] = ast.literal_eval(value.strip())
-    return found
-
-
-@gin.configurable("scoring")
-@dataclass(frozen=True)
-class Scoring:
-    """Whether and how often training scores itself.
-
-    Attributes:
-        every: Time from one snapshot to the next, such as `10m`; None switches it off. It grows
-            where the share asks for it.
-        share: The largest share of the budget that goes into it: the evaluator's CPU seconds and
-            the time that the snapshots take.
-        settings: The evaluator's settings, such as `dci.num_train = 1000`, for smaller samples than
-            the challenge's.
-    """
-
-    every: Annotated[str, Duration()] | None = None
-    share: Annotated[Share, Needs("scoring.every")] = 0.1
-    settings: Annotated[tuple[str, ...], EvaluatorSettings(), Needs("scoring.every")] = ()
 
 
 @dataclass

@@ -16,8 +16,8 @@ from submission.objectives import (
     kl_to_prior,
 )
 from submission.schedules import plateau
-from submission.training.distributed import Team
-from submission.training.execution import Form
+from submission.training.distributed import Group
+from submission.training.execution import Execution
 
 # torch.optim.Adam skips a step, on the device and without a synchronisation, when its attribute
 # `found_inf` is 1; torch.amp.GradScaler uses the same door.
@@ -37,8 +37,8 @@ class Learner:
         discriminator: FactorVAE's classifier, on the same device; None for the other methods.
         discriminator_learning_rate: Of the discriminator's Adam.
         discriminator_adam_betas: Of the discriminator's Adam.
-        form: How the step is computed; plainly if left out.
-        team: The processes that train together, each with a learner; else this one alone.
+        execution: How the step is computed; plainly if left out.
+        group: The processes that train together, each with a learner; else this one alone.
 
     Attributes:
         step_count: Steps done, skipped ones included.
@@ -55,19 +55,19 @@ class Learner:
         discriminator: Discriminator | None = None,
         discriminator_learning_rate: float = 1e-4,
         discriminator_adam_betas: tuple[float, float] = (0.5, 0.9),
-        form: Form | None = None,
-        team: Team | None = None,
+        execution: Execution | None = None,
+        group: Group | None = None,
     ) -> None:
         self.model = model
         self.discriminator = discriminator
         self.device = next(model.parameters()).device
-        self.form = form or Form()
-        self.team = team or Team()
-        model.decoder.in_phases = self.form.phases
-        self._network = self.team.wrap(model)
+        self.execution = execution or Execution()
+        self.group = group or Group()
+        model.decoder.in_phases = self.execution.phases
+        self._network = self.group.wrap(model)
         self._forward = self._compute_loss
-        if self.form.compiled:
-            mode = "reduce-overhead" if self.form.cuda_graphs else "default"
+        if self.execution.compiled:
+            mode = "reduce-overhead" if self.execution.cuda_graphs else "default"
             self._forward = torch.compile(self._compute_loss, mode=mode)
         self.optimizer = torch.optim.Adam(
             model.parameters(), lr=learning_rate, betas=adam_betas, fused=True
@@ -141,17 +141,17 @@ class Learner:
         """The terms of the loss, and the sample `[batch, latents]` of the whole batch."""
         with self._precision():
             posterior, sample, logits = self._network(images, noise)
-        gather = self.team.gather
+        gather = self.group.gather
         posterior = Posterior(*(gather(value.float()) for value in posterior))
         sample = gather(sample.float())
-        reconstruction = self.team.mean(bernoulli_reconstruction(logits.float(), images))
+        reconstruction = self.group.mean(bernoulli_reconstruction(logits.float(), images))
         forward = ForwardPass(posterior, sample, reconstruction, self._capacity, self.discriminator)
         loss, terms = objective(forward)
         kl = kl_to_prior(posterior).sum(dim=1).mean()
         return {"loss": loss, "reconstruction": reconstruction, "kl": kl, **terms}, sample
 
     def _precision(self) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.form.bfloat16)
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.execution.bfloat16)
 
     def end_epoch(self) -> None:
         """Shows the epoch's mean loss to the learning rate's schedule."""
@@ -164,7 +164,7 @@ class Learner:
         assert self.discriminator is not None and self.discriminator_optimizer is not None
         with torch.no_grad(), self._precision():
             posterior = Posterior(*self.model.encoder(images))
-            second_sample = self.team.gather(posterior.sample(self._noise(len(images))).float())
+            second_sample = self.group.gather(posterior.sample(self._noise(len(images))).float())
         # Every process sees the latents of the whole batch, and so computes the same gradient.
         loss = discriminator_loss(self.discriminator, sample, second_sample, self.generator)
         self.discriminator_optimizer.zero_grad(set_to_none=True)
@@ -174,8 +174,8 @@ class Learner:
 
     def _noise(self, rows: int) -> Tensor:
         """This process's rows of the noise that all draw for the whole batch."""
-        shape = (rows * self.team.size, self.model.shape.latents)
-        return self.team.rows(torch.randn(shape, generator=self.generator, device=self.device))
+        shape = (rows * self.group.world_size, self.model.shape.latents)
+        return self.group.rows(torch.randn(shape, generator=self.generator, device=self.device))
 
     def _apply(self, optimizer: torch.optim.Optimizer, parameters: Iterable[Tensor]) -> Tensor:
         """Steps unless a gradient is not finite; returns whether it did, a bool tensor."""

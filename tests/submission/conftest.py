@@ -16,8 +16,10 @@ from submission.datasets.dataset import Dataset
 from submission.interruption import Interruption
 from submission.runs.folder import RunFolder
 from submission.runs.record import Record
-from submission.training.loop import Recipe, Request, train
+from submission.training.loop import train
 from submission.training.progress import LineDisplay
+from submission.training.recipe import Recipe
+from submission.training.setup import Request
 
 WIDTH = "network.width = 0.125"
 SMALL = [

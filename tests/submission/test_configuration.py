@@ -4,7 +4,7 @@ import pytest
 import submission.training.loop  # noqa: F401  (registers what can be configured)
 from submission.configuration import configure, methods, presets
 from submission.errors import UserError
-from submission.training.loop import Pretraining, Recipe
+from submission.training.recipe import Pretraining, Recipe
 
 
 @pytest.fixture(autouse=True)

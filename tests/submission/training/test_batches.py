@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from submission.training.batches import Batches
-from submission.training.distributed import Team
+from submission.training.distributed import Group
 
 CPU = torch.device("cpu")
 
@@ -73,6 +73,6 @@ def test_images_on_the_device_give_the_same_batches(squares):
 
 def test_a_team_shares_the_very_batch_of_one_process(squares):
     alone = Batches(squares, 8, seed=0, stream=0, device=CPU)
-    shared = [Batches(squares, 8, 0, 0, CPU, team=Team(rank, 2)) for rank in range(2)]
+    shared = [Batches(squares, 8, 0, 0, CPU, group=Group(rank, 2)) for rank in range(2)]
     for step in range(3):
         assert torch.equal(torch.cat([each(step) for each in shared]), alone(step))

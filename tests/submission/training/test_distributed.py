@@ -15,8 +15,8 @@ import torch.multiprocessing as multiprocessing
 from submission import objectives
 from submission.errors import UserError
 from submission.networks import Discriminator, NetworkShape
-from submission.training.distributed import Team
-from submission.training.execution import Form
+from submission.training.distributed import Group
+from submission.training.execution import Execution
 from submission.training.step import Learner, new_model
 
 METHODS = {
@@ -30,7 +30,7 @@ METHODS = {
 STEPS, BATCH = 12, 8
 
 
-def losses(method: str, team: Team) -> torch.Tensor:
+def losses(method: str, group: Group) -> torch.Tensor:
     """Each step's loss, and the discriminator's where there is one, `[steps, 1 or 2]`."""
     discriminator = None
     if method == "factor_vae":
@@ -38,17 +38,17 @@ def losses(method: str, team: Team) -> torch.Tensor:
         discriminator = Discriminator(4, units=16, hidden_layers=2)
     shape = NetworkShape(3, latents=4, width=0.125)
     model = new_model(shape, 0, torch.device("cpu"))
-    form = Form(phases=True)
-    learner = Learner(model, 0, 1e-3, (0.9, 0.999), discriminator, form=form, team=team)
+    form = Execution(phases=True)
+    learner = Learner(model, 0, 1e-3, (0.9, 0.999), discriminator, execution=form, group=group)
     found = []
     for step in range(STEPS):
         draw = torch.Generator().manual_seed(step)
         first, second = torch.rand((2, BATCH, 3, 64, 64), generator=draw)
         terms = learner.step(
             METHODS[method],
-            team.rows(first),
+            group.rows(first),
             capacity=0.5 * step,
-            second_images=lambda: team.rows(second),  # noqa: B023
+            second_images=lambda: group.rows(second),  # noqa: B023
         )
         found.append(
             [float(terms[name]) for name in ("loss", "discriminator_loss") if name in terms]
@@ -66,16 +66,16 @@ def train_together(rank: int, folder: Path) -> None:
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": (folder / "port").read_text(),
     }
-    team = Team.join(on_gpu=False)
-    torch.save({method: losses(method, team) for method in METHODS}, folder / f"{rank}.pt")
-    torch.save((team.agree(rank), team.leads), folder / f"agreed{rank}.pt")
-    team.leave()
+    group = Group.join(on_gpu=False)
+    torch.save({method: losses(method, group) for method in METHODS}, folder / f"{rank}.pt")
+    torch.save((group.broadcast(rank), group.is_leader), folder / f"agreed{rank}.pt")
+    group.leave()
 
 
 @pytest.fixture(scope="module")
 def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
-    folder = tmp_path_factory.mktemp("team")
+    folder = tmp_path_factory.mktemp("group")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         (folder / "port").write_text(str(free.getsockname()[1]))
@@ -85,7 +85,7 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_two_processes_have_the_loss_curve_of_one(together, method):
-    alone = losses(method, Team())
+    alone = losses(method, Group())
     for rank in range(2):
         curve = torch.load(together / f"{rank}.pt")[method]
         torch.testing.assert_close(curve, alone, rtol=1e-4, atol=1e-4)
@@ -98,7 +98,7 @@ def test_all_take_over_what_the_first_one_says(together):
 
 def test_a_batch_that_cannot_be_shared_evenly_is_refused():
     with pytest.raises(UserError, match=r"trainer.batch_size is 9: give a multiple of the 2"):
-        Team(size=2).share_of(9)
+        Group(world_size=2).share_of(9)
 
 
 @pytest.mark.slow

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from submission.training.execution import Form, Speed, compiled_form, fastest, plain_forms
+from submission.training.execution import Execution, compiled_execution, fastest, plain_executions
+from submission.training.recipe import Speed
 
-PLAIN, PHASES = Form(), Form(phases=True)
+PLAIN, PHASES = Execution(), Execution(phases=True)
 HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 
@@ -22,18 +23,18 @@ def test_of_two_that_cannot_be_told_apart_the_first_is_chosen():
 
 
 def test_a_form_that_does_not_work_here_is_passed_over():
-    def measure(form: Form) -> float:
-        if form.compiled:
+    def measure(execution: Execution) -> float:
+        if execution.compiled:
             raise RuntimeError("no C++ compiler\nand a long trace")
         return 0.2
 
-    chosen, why = fastest([PLAIN, Form(compiled=True)], measure)
+    chosen, why = fastest([PLAIN, Execution(compiled=True)], measure)
     assert chosen == PLAIN
     assert "plain decoder, compiled: not to be had (RuntimeError: no C++ compiler)" in why
 
 
 def test_the_first_forms_exception_is_raised():
-    def measure(form: Form) -> float:
+    def measure(execution: Execution) -> float:
         raise RuntimeError("broken")
 
     with pytest.raises(RuntimeError, match="broken"):
@@ -41,42 +42,47 @@ def test_the_first_forms_exception_is_raised():
 
 
 def test_a_compiler_without_room_is_told_as_such():
-    def measure(form):
-        if form.compiled:
+    def measure(execution):
+        if execution.compiled:
             raise RuntimeError(
                 "C++ compile error\n\nOutput:\nas: main.o: No space left on device\n"
             )
         return 0.2
 
-    _, why = fastest([PLAIN, Form(compiled=True)], measure)
+    _, why = fastest([PLAIN, Execution(compiled=True)], measure)
     assert "plain decoder, compiled: not to be had (RuntimeError: no room on the disk" in why
     assert "TMPDIR" in why
 
 
 def test_each_flag_takes_its_forms_away():
-    assert plain_forms(Speed()) == [PHASES, PLAIN]
-    assert plain_forms(Speed(phases=False)) == [PLAIN]
-    assert plain_forms(Speed(phases=False, bfloat16=True)) == [Form(bfloat16=True)]
-    assert compiled_form(PLAIN, Speed(compile=False), 1e6, on_gpu=True) is None
-    assert compiled_form(PLAIN, Speed(cuda_graphs=False), 1e6, on_gpu=True) == Form(compiled=True)
+    assert plain_executions(Speed()) == [PHASES, PLAIN]
+    assert plain_executions(Speed(phases=False)) == [PLAIN]
+    assert plain_executions(Speed(phases=False, bfloat16=True)) == [Execution(bfloat16=True)]
+    assert compiled_execution(PLAIN, Speed(compile=False), 1e6, on_gpu=True) is None
+    assert compiled_execution(PLAIN, Speed(cuda_graphs=False), 1e6, on_gpu=True) == Execution(
+        compiled=True
+    )
 
 
 def test_compilation_is_left_to_budgets_that_can_afford_it():
     speed = Speed(compile_from="30m")
-    assert compiled_form(PHASES, speed, 1799.0, on_gpu=False) is None
-    assert compiled_form(PHASES, speed, 1800.0, on_gpu=False) == Form(phases=True, compiled=True)
+    assert compiled_execution(PHASES, speed, 1799.0, on_gpu=False) is None
+    assert compiled_execution(PHASES, speed, 1800.0, on_gpu=False) == Execution(
+        phases=True, compiled=True
+    )
 
 
 def test_cuda_graphs_are_for_gpus():
-    on_gpu = compiled_form(PLAIN, Speed(), 1e6, on_gpu=True)
-    assert on_gpu == Form(compiled=True, cuda_graphs=True)
+    on_gpu = compiled_execution(PLAIN, Speed(), 1e6, on_gpu=True)
+    assert on_gpu == Execution(compiled=True, cuda_graphs=True)
 
 
 def test_freed_memory_is_kept_for_the_next_step():
     """In a process of its own, since the setting holds for the whole process."""
     program = """
 import resource, torch
-from submission.training.execution import Speed, prepare_device
+from submission.training.recipe import Speed
+from submission.training.execution import prepare_device
 prepare_device(Speed(), on_gpu=False)
 for step in range(10):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -96,7 +102,8 @@ def test_tensors_lie_in_huge_pages():
     """In a process of its own: PyTorch decides when it makes the first tensor."""
     program = """
 import re, torch
-from submission.training.execution import Speed, prepare_device
+from submission.training.recipe import Speed
+from submission.training.execution import prepare_device
 prepare_device(Speed(), on_gpu=False)
 tensor = torch.ones(16 * 2**20)
 print(sum(map(int, re.findall(r"AnonHugePages: *(\\d+)", open("/proc/self/smaps").read()))))
@@ -107,5 +114,5 @@ print(sum(map(int, re.findall(r"AnonHugePages: *(\\d+)", open("/proc/self/smaps"
 
 
 def test_a_form_says_what_it_is():
-    form = Form(phases=True, compiled=True, cuda_graphs=True, bfloat16=True)
-    assert str(form) == "decoder in phases, compiled with CUDA graphs, bfloat16"
+    execution = Execution(phases=True, compiled=True, cuda_graphs=True, bfloat16=True)
+    assert str(execution) == "decoder in phases, compiled with CUDA graphs, bfloat16"

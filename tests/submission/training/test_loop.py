@@ -13,8 +13,9 @@ import torch
 from submission import objectives
 from submission.configuration import configure, read_by
 from submission.runs.folder import RunFolder
-from submission.training.execution import Form
-from submission.training.loop import TRAINING, pretraining_settings
+from submission.training.execution import Execution
+from submission.training.recipe import TRAINING
+from submission.training.setup import pretraining_settings
 
 STEPS = ["trainer.max_steps = 30", "pretraining.steps = 10"]
 
@@ -317,12 +318,12 @@ def test_the_quick_preset_chooses_the_width_by_measuring(trial):
 def test_the_form_of_a_step_is_measured_told_and_kept(trial, capsys):
     trial(*STEPS, "speed.measure = True", "speed.compile = False")
     record = json.loads(trial.folder().record.read_text())
-    chosen = str(Form(**record["form"]))
+    chosen = str(Execution(**record["form"]))
     assert f"chosen: {chosen}" in capsys.readouterr().out
 
 
 def test_without_measuring_the_first_form_is_used(trial):
-    assert Form(**trial(*STEPS).form) == Form(phases=True)
+    assert Execution(**trial(*STEPS).form) == Execution(phases=True)
 
 
 def test_a_finished_run_of_the_same_name_is_kept(trial):

@@ -13,7 +13,8 @@ from submission.budget import Budget
 from submission.errors import UserError
 from submission.networks import NetworkShape
 from submission.runs.folder import RunFolder
-from submission.training.self_scoring import Scoring, SelfScorer
+from submission.training.recipe import Scoring
+from submission.training.self_scoring import SelfScorer
 from submission.training.step import new_model
 
 STEPS = ["trainer.max_steps = 20", "pretraining.steps = 5"]

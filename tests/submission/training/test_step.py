@@ -6,8 +6,8 @@ import torch
 from submission import objectives
 from submission.configuration import configure
 from submission.networks import Discriminator, NetworkShape
-from submission.training.execution import Form
-from submission.training.loop import Recipe
+from submission.training.execution import Execution
+from submission.training.recipe import Recipe
 from submission.training.step import Learner, new_model
 
 CPU = torch.device("cpu")
@@ -139,13 +139,15 @@ def test_the_callers_random_state_is_left_alone():
     assert torch.equal(torch.rand(3), expected)
 
 
-@pytest.mark.parametrize("form", [Form(phases=True), Form(phases=True, bfloat16=True)], ids=str)
-def test_other_forms_compute_the_same_steps(form):
+@pytest.mark.parametrize(
+    "execution", [Execution(phases=True), Execution(phases=True, bfloat16=True)], ids=str
+)
+def test_other_forms_compute_the_same_steps(execution):
     """A tenth of a per cent is what bfloat16's 8 bits leave; in float32 only rounding differs."""
-    plain, other = learner(), learner(form=form)
+    plain, other = learner(), learner(execution=execution)
     for step in range(5):
         losses = [each.step(objectives.vae, images(step), 0.0)["loss"] for each in (plain, other)]
-        tolerance = 1e-3 if form.bfloat16 else 1e-5
+        tolerance = 1e-3 if execution.bfloat16 else 1e-5
         torch.testing.assert_close(losses[1], losses[0], rtol=tolerance, atol=0)
 
 
@@ -156,10 +158,10 @@ def test_a_compiled_step_is_the_plain_one(method):
     configure(method, "challenge", ["discriminator.units = 16"])
     objective = Recipe().objective
     results = []
-    for form in (Form(phases=True), Form(phases=True, compiled=True)):
+    for execution in (Execution(phases=True), Execution(phases=True, compiled=True)):
         torch.manual_seed(0)
         discriminator = Recipe().discriminator
-        ours = learner(discriminator(4) if discriminator else None, form=form)
+        ours = learner(discriminator(4) if discriminator else None, execution=execution)
         torch._dynamo.reset()
         steps = [ours.step(objective, images(n), n / 10, lambda: images(50)) for n in range(6)]
         results.append(torch.stack([terms["loss"] for terms in steps]))

@@ -1,0 +1,188 @@
+"""What stays the same for a whole run: its request, its settings, and what is made from them."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import gin
+import numpy as np
+import torch
+
+from submission.configuration import methods, operative, references
+from submission.datasets.dataset import Dataset
+from submission.networks import VAE, NetworkShape
+from submission.runs.folder import RunFolder
+from submission.training import checkpoint
+from submission.training.batches import Batches, load_resident
+from submission.training.distributed import Group
+from submission.training.execution import Execution
+from submission.training.recipe import STREAMS, TRAINING, Pretraining, Recipe, Speed
+from submission.training.step import Learner, new_model
+
+_SAMPLE_IMAGES = 1024
+# Settings that pre-training doesn't read; of whatever else is added, it may.
+_NOT_OF_PRETRAINING = {
+    "trainer.objective",
+    "trainer.max_steps",
+    "trainer.discriminator",
+    "trainer.discriminator_learning_rate",
+    "trainer.discriminator_adam_betas",
+    "trainer.checkpoint_every",
+    "trainer.log_every",
+    "trainer.snapshot_every",
+}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What one run is about.
+
+    Attributes:
+        name: The run's name.
+        method: The method's name.
+        preset: The preset's name.
+        dataset: The images.
+        folder: Where the run is written.
+        pretrained: The folder of the shared, pre-trained weights.
+        device: Where training happens.
+        group: The processes that train together; rank 0 decides, writes and shows.
+    """
+
+    name: str
+    method: str
+    preset: str
+    dataset: Dataset
+    folder: RunFolder
+    pretrained: Path
+    device: torch.device
+    group: Group = field(default_factory=Group)
+
+
+class Setup:
+    """A request with its settings, as gin has them, and the makers of what a step needs.
+
+    Args:
+        request: What to train.
+
+    Attributes:
+        request: As given.
+        recipe: The settings of the run.
+        pretraining: Those of its pre-training.
+        speed: What may make a step faster.
+        sample: A fixed random sample of images, float32 `[1024, 64, 64, channels]` in [0, 1].
+        identity: Equal for two runs if one may go on with the other's checkpoint.
+    """
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.recipe, self.pretraining, self.speed = Recipe(), Pretraining(), Speed()
+        request.group.share_of(self.recipe.batch_size)
+        self.sample = _sample(request.dataset)
+        self._mean_colour = self.sample.mean(axis=(0, 1, 2)).tolist()
+        self._resident = load_resident(request.dataset, request.device, self.speed.resident)
+        self.identity = checkpoint.identity(
+            method=request.method,
+            dataset=request.dataset.fingerprint(),
+            settings={k: v for k, v in _all_settings().items() if not _spares_weights(k)},
+            layers=_layers(),
+        )
+
+    @property
+    def shape(self) -> NetworkShape:
+        """The networks' shape as gin says it; a plan may choose another width."""
+        return NetworkShape(self.request.dataset.observation_shape[2])
+
+    def learner(
+        self, shape: NetworkShape, phase: str, execution: Execution, model: VAE | None = None
+    ) -> Learner:
+        """A learner with fresh optimisers, whose weights depend on the seed alone.
+
+        Args:
+            shape: The networks' shape.
+            phase: Only training has a discriminator.
+            execution: How its steps are computed.
+            model: The VAE to go on with; else a new one.
+        """
+        recipe, device = self.recipe, self.request.device
+        if model is None:
+            model = new_model(shape, recipe.seed, device, self._mean_colour)
+        discriminator = None
+        if phase == TRAINING and recipe.discriminator is not None:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(recipe.seed)
+                discriminator = recipe.discriminator(shape.latents).to(device)
+        return Learner(
+            model,
+            seed=2 * recipe.seed + (phase == TRAINING),
+            learning_rate=recipe.learning_rate,
+            adam_betas=recipe.adam_betas,
+            discriminator=discriminator,
+            discriminator_learning_rate=recipe.discriminator_learning_rate,
+            discriminator_adam_betas=recipe.discriminator_adam_betas,
+            execution=execution,
+            group=self.request.group,
+        )
+
+    def batches(self, stream: str) -> Batches:
+        """The batches of one of `STREAMS`, in an order of its own."""
+        return Batches(
+            self.request.dataset,
+            self.recipe.batch_size,
+            self.recipe.seed,
+            STREAMS[stream],
+            self.request.device,
+            resident=self._resident,
+            group=self.request.group,
+        )
+
+    @property
+    def pretrained(self) -> Path:
+        """The file of the pre-trained weights that all methods of these settings share."""
+        identity = checkpoint.identity(
+            dataset=self.request.dataset.fingerprint(),
+            shape=self.shape,
+            layers=_layers(),
+            settings=pretraining_settings(),
+        )
+        return self.request.pretrained / f"{identity}.pt"
+
+
+def pretraining_settings() -> dict[str, str]:
+    """The settings, by name, that decide the pre-trained weights, up to rounding.
+
+    All settings but those of training alone: the methods of a seed share the weights, since a
+    method's own settings count only where pre-training reaches them, as by
+    `pretraining.objective = @beta_vae`.
+    """
+    bound = _all_settings() | {f"trainer.{name}": repr(v) for name, v in vars(Recipe()).items()}
+    unread = {"scoring", "discriminator", *methods()}
+    while True:
+        read = {
+            name: value
+            for name, value in bound.items()
+            if name not in _NOT_OF_PRETRAINING and name.split(".")[0] not in unread
+        }
+        reached = references(read.values()) & unread
+        if not reached:
+            return read
+        unread -= reached
+
+
+def _spares_weights(setting: str) -> bool:
+    """Whether a killed run may go on with another value of the setting."""
+    return setting == "trainer.budget" or setting.startswith("scoring.")
+
+
+def _layers() -> list[str]:
+    """The names of the networks' tensors: weights of other networks can't be read into these."""
+    return list(VAE(NetworkShape(image_channels=1, width=0.0)).state_dict())
+
+
+def _all_settings() -> dict[str, str]:
+    return operative({selector.split(".")[-1] for (_, selector) in gin.config._CONFIG})
+
+
+def _sample(dataset: Dataset) -> np.ndarray:
+    """A fixed random sample of images, float32 `[1024, 64, 64, channels]` in [0, 1]."""
+    generator = np.random.RandomState(0)
+    indices = np.sort(generator.randint(len(dataset.images), size=_SAMPLE_IMAGES))
+    return dataset.observe(indices, generator)
