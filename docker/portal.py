@@ -35,15 +35,15 @@ from evaluator import outputs
 from evaluator.arguments import training_record
 from submission import datasets
 from submission.budget import parse_duration
-from submission.environment import Environment
-from submission.errors import (
+from submission.command_line import (
     EXIT_DONE,
     EXIT_FAILED,
     EXIT_USER_ERROR,
     Parser,
-    UserError,
     run_command_line,
 )
+from submission.environment import Environment
+from submission.errors import UserError
 from submission.runs.files import TEMPORARY_PREFIX
 from submission.runs.folder import RunFolder
 

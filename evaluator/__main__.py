@@ -24,8 +24,8 @@ from evaluator.ground_truth import GroundTruth
 from evaluator.intervals import Interval, t_interval
 from evaluator.metrics import Result
 from evaluator.representations import Representation
-from submission.arguments import parse_count, parse_seed
-from submission.errors import Parser, UserError, run_command_line
+from submission.command_line import Parser, parse_count, parse_seed, run_command_line
+from submission.errors import UserError
 from submission.values import LAST_SEED
 
 _EXAMPLES = """\

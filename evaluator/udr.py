@@ -29,8 +29,8 @@ from evaluator import outputs, representations
 from evaluator.arguments import training_record
 from evaluator.ground_truth import GroundTruth
 from submission import configuration
-from submission.arguments import parse_seed
-from submission.errors import Parser, UserError, run_command_line
+from submission.command_line import Parser, parse_seed, run_command_line
+from submission.errors import UserError
 from submission.runs.files import write_json
 from submission.values import Interval
 

@@ -13,8 +13,7 @@ from pathlib import Path
 from study import settings
 from study.folder import StudyFolder, sole_study
 from study.tune import tuning
-from submission.arguments import parse_count
-from submission.errors import Parser, run_command_line
+from submission.command_line import Parser, parse_count, run_command_line
 
 _DEFAULT_FOLDER = Path("scratch/study")
 

@@ -16,11 +16,11 @@ import os
 from pathlib import Path
 
 from submission import datasets
-from submission.arguments import parse_seed
 from submission.budget import Budget, parse_duration
+from submission.command_line import EXIT_DONE, EXIT_FAILED, Parser, parse_seed, run_command_line
 from submission.configuration import check_names, configure, methods, presets
 from submission.environment import Environment
-from submission.errors import EXIT_DONE, EXIT_FAILED, Parser, UserError, run_command_line
+from submission.errors import UserError
 from submission.runs.folder import RunFolder, check_room
 
 # A checkpoint, its temporary twin and the exports of the widest method (FactorVAE), with room.

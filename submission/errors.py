@@ -1,21 +1,11 @@
-"""Mistakes a user can mend, told in one line, and the exit codes of every command."""
+"""Mistakes a user can mend, told in one line."""
 
-import argparse
 import contextlib
 import difflib
 import errno
 import os
-import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NoReturn
-
-from submission.interruption import Interruption
-from submission.output import never_fail
-
-EXIT_DONE = 0
-EXIT_FAILED = 1
-EXIT_USER_ERROR = 2
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _UNUSABLE = (
@@ -36,53 +26,11 @@ class UserError(Exception):
     """A mistake that the user can mend; the message names the file or setting and what is right."""
 
 
-class Parser(argparse.ArgumentParser):
-    """Tells a mistake in one line, without the usage."""
-
-    def error(self, message: str) -> NoReturn:
-        """See `argparse`."""
-        raise UserError(f"{message} (--help shows the usage)")
-
-
 def nearest(name: str, valid: Iterable[str]) -> str:
     """A hint for a misspelt name: the nearest valid one, or all of them if none is near."""
     names = sorted(valid)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     return f"did you mean {close[0]}?" if close else f"choose one of {', '.join(names)}"
-
-
-def run_command_line(
-    main: Callable[[], int | None], interruption: Interruption | None = None
-) -> NoReturn:
-    """Runs `main` and exits with its exit code.
-
-    A `UserError` becomes one line and exit code 2; the end by a signal one line and exit code 1.
-    Output that can't be written is dropped: it is no reason to stop.
-
-    Args:
-        main: The command. Returns an exit code; None counts as 0.
-        interruption: What a signal does, if it was installed before the imports; else the first
-            one ends the command.
-
-    Raises:
-        SystemExit: Always.
-    """
-    never_fail()
-    if interruption is None:
-        interruption = Interruption(at_once=True)
-        interruption.install()
-    try:
-        with disk_errors_told():
-            code = main()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(EXIT_USER_ERROR)
-    except BaseException:
-        if not interruption.ended:
-            raise
-        print(interruption.line, file=sys.stderr)
-        sys.exit(EXIT_FAILED)
-    sys.exit(code or EXIT_DONE)
 
 
 @contextlib.contextmanager

@@ -16,7 +16,8 @@ from study.run.jobs import Job, plan
 from study.run.work import RunFailed, is_done, progress
 from study.settings import Study
 from submission.budget import format_duration
-from submission.errors import EXIT_DONE, EXIT_FAILED, UserError
+from submission.command_line import EXIT_DONE, EXIT_FAILED
+from submission.errors import UserError
 from submission.interruption import Interruption
 from submission.runs.files import write_json
 from submission.runs.provenance import git_revision

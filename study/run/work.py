@@ -13,8 +13,9 @@ from typing import Any
 from study.folder import Stopped, StudyFolder, sole_worker
 from study.run import child
 from study.run.jobs import Job
+from submission.command_line import EXIT_DONE, EXIT_USER_ERROR
 from submission.environment import Environment
-from submission.errors import EXIT_DONE, EXIT_USER_ERROR, UserError, no_room
+from submission.errors import UserError, no_room
 from submission.runs.files import TEMPORARY_PREFIX, out_of_room
 from submission.runs.folder import RunFolder
 from submission.runs.record import read_record

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from study.run import child
-from submission.errors import EXIT_USER_ERROR, UserError, nearest
+from submission.command_line import EXIT_USER_ERROR
+from submission.errors import UserError, nearest
 from submission.runs.folder import RunFolder
 
 if TYPE_CHECKING:

@@ -27,9 +27,9 @@ from study.settings import Study
 from study.tune.criteria import UDR, check_name, criterion
 from study.tune.search_space import DEFAULTS, Range, check, parse
 from submission import configuration
-from submission.arguments import parse_count, parse_seed
 from submission.budget import parse_duration
-from submission.errors import EXIT_DONE, EXIT_FAILED, UserError
+from submission.command_line import EXIT_DONE, EXIT_FAILED, parse_count, parse_seed
+from submission.errors import UserError
 
 if TYPE_CHECKING:
     import optuna

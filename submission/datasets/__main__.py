@@ -13,6 +13,7 @@ import math
 import os
 from pathlib import Path
 
+from submission.command_line import Parser, run_command_line
 from submission.datasets import (
     NAMES,
     cars3d,
@@ -31,7 +32,7 @@ from submission.datasets.image_cache import has_room
 from submission.datasets.locate import find
 from submission.datasets.origin import is_published, remember_as_known
 from submission.environment import Environment
-from submission.errors import Parser, UserError, run_command_line
+from submission.errors import UserError
 from submission.runs.files import write_atomically
 
 EXAMPLES = """examples:

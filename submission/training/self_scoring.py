@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from submission.budget import Budget, parse_duration
-from submission.errors import EXIT_USER_ERROR, UserError
+from submission.command_line import EXIT_USER_ERROR
+from submission.errors import UserError
 from submission.networks import VAE
 from submission.runs.folder import RunFolder
 from submission.runs.history import History, Row

@@ -2,8 +2,8 @@ import argparse
 
 import pytest
 
-from submission.arguments import parse_count, parse_seed
-from submission.errors import Parser, UserError
+from submission.command_line import Parser, parse_count, parse_seed
+from submission.errors import UserError
 from submission.values import LAST_SEED
 
 

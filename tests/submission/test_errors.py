@@ -27,7 +27,7 @@ def run(code: str, *prefix: str, cwd: Path = ROOT, **variables: str) -> str:
     lines = [
         "import os, sys, tempfile",
         "from pathlib import Path",
-        "from submission.errors import run_command_line",
+        "from submission.command_line import run_command_line",
         "def main():",
         *(f"    {line}" for line in code.splitlines()),
         "run_command_line(main)",
@@ -119,7 +119,9 @@ def test_no_temporary_folder_at_all_is_told():
 
 @pytest.mark.parametrize("code", ["open('/nowhere')", "os.kill(2**22 + 1, 0)", "{}['x']"])
 def test_any_other_error_keeps_its_traceback(code):
-    command = f"import os; from submission.errors import run_command_line as r; r(lambda: {code})"
+    command = (
+        f"import os; from submission.command_line import run_command_line as r; r(lambda: {code})"
+    )
     result = subprocess.run(
         [sys.executable, "-c", command], cwd=ROOT, capture_output=True, text=True, check=False
     )

@@ -12,7 +12,7 @@ ALL = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 # Says "ready", then works in short steps, and tells of a wish 2 s after it came.
 WISHES = """
 import time
-from submission.errors import run_command_line
+from submission.command_line import run_command_line
 from submission.interruption import Interruption
 
 interruption = Interruption()
@@ -30,7 +30,7 @@ run_command_line(main, interruption)
 
 ENDS_AT_ONCE = """
 import time
-from submission.errors import run_command_line
+from submission.command_line import run_command_line
 
 def main():
     try:

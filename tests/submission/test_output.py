@@ -12,7 +12,7 @@ SCRIPT = """
 import logging, sys
 from pathlib import Path
 from rich.console import Console
-from submission.errors import run_command_line
+from submission.command_line import run_command_line
 
 def main():
     logging.basicConfig(level=logging.INFO)

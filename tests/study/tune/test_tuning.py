@@ -22,7 +22,8 @@ from study.folder import sole_study
 from study.tune import tuning
 from study.tune.trials import SearchFolder
 from submission import configuration
-from submission.errors import Parser, UserError
+from submission.command_line import Parser
+from submission.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[3]
 # Trained in a second or two, and to the same last bit each time.

@@ -555,7 +555,7 @@ def test_ctrl_c_leaves_a_part_that_the_next_run_goes_on_with(server: Server, par
     code = (
         "import sys; from pathlib import Path; from submission.datasets.download import transfer;"
         "from submission.datasets import download; download.FIRST_WAIT_SECONDS = 60;"
-        "from submission.errors import run_command_line;"
+        "from submission.command_line import run_command_line;"
         "run_command_line(lambda: transfer(sys.argv[1], Path(sys.argv[2])))"
     )
     process = subprocess.Popen(
