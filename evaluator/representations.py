@@ -501,7 +501,12 @@ def _read_dill(path: Path) -> Reading:
 
 
 def _checked(reading: Reading, path: Path, ground_truth: GroundTruth) -> Representation:
-    """Adds the checks of every answer, and learns the number of latents from the first."""
+    """Adds the checks of every answer, and learns the number of latents from the first.
+
+    The probes also decide how it is encoded: a faster way is taken only if it gives equal bits, and
+    `repeatable` says whether the first probe, asked again after batches of other sizes, has the
+    same codes, without which no table of codes may be used.
+    """
     encode = _apart(reading.encode)
     encode_pixels = reading.encode_pixels and _apart(reading.encode_pixels)
     fast = reading.fast and _apart(reading.fast)

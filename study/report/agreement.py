@@ -226,6 +226,13 @@ class _MeanSquare:
 
 
 def _components(scores: pd.DataFrame, metric: str) -> dict[str, object]:
+    """The row of `variance_components` for one metric.
+
+    Which analysis it is depends on what is there: crossed with at least two seeds that all methods
+    have, nested in methods otherwise, none where no method has two runs or nothing varies. The
+    estimates equate the mean squares with their expectations; the interval repeats that with each
+    mean square divided by a chi-squared draw of its own freedom.
+    """
     known = scores.dropna(subset=[metric])
     row: dict[str, object] = {
         "metric": metric,

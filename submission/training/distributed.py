@@ -2,9 +2,12 @@
 
 They compute what one process would: all draw the same random numbers and take their own rows of
 them, and the terms of a loss that depend on the whole batch (total correlation, covariances, MMD)
-see the latents of all of it. `DistributedDataParallel` averages the gradients, so the gradient of a
-quantity that all share has to be, in every process, that with respect to its own rows times the
-number of processes; `gather` and `mean` see to it.
+see the latents of all of it.
+
+`DistributedDataParallel` averages the gradients of the processes: it sums them and divides by the
+world size. What every process computes alike from all rows (a loss of the gathered latents) would
+so be divided once too often, since each process backpropagates to its own rows only. So `gather`
+and `mean` hand back gradients that are the world size times too large, which the average undoes.
 """
 
 import os

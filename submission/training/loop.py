@@ -137,7 +137,8 @@ def begin_training(state: State, setup: Setup, budget: Budget, warn: Callable[[s
     left = setup.request.group.broadcast(budget.left)
     steps = affordable_steps(left, plan.seconds_per_step, setup.recipe.max_steps)
     state.plan = replace(plan, steps=steps)
-    # Whether a run as long as one could wish for would reach a higher capacity.
+    # The capacity at the end of this plan, against that of a plan which never ends: with a schedule
+    # in steps a short run stops below `capacity.final`; with one in shares it never does.
     if capacity(steps, steps) < capacity(10**12, steps):
         warn(f"the budget affords about {steps} steps: the capacity C won't reach its final value")
 

@@ -126,7 +126,7 @@ class RunOutput:
 
     def load_pretrained(self, state: State) -> bool:
         """Takes over the weights that another run pre-trained; tells whether there were any."""
-        path = self._setup.pretrained
+        path = self._setup.pretrained(state.plan.shape)
         fresh = state.learner.step_count == 0
         weights = self._load(path, ("model", "steps")) if fresh else None
         if weights is None:
@@ -172,7 +172,8 @@ class RunOutput:
     def save_pretrained(self, state: State) -> None:
         """The pre-trained weights for other runs, if the disk has room."""
         content = {"model": state.learner.model.state_dict(), "steps": state.learner.step_count}
-        self._spare_disk(lambda: checkpoint.save(self._setup.pretrained, content))
+        path = self._setup.pretrained(state.plan.shape)
+        self._spare_disk(lambda: checkpoint.save(path, content))
 
     def note_seconds_if_due(self) -> None:
         """Notes the seconds spent, so that a kill doesn't make those behind a checkpoint free."""

@@ -134,12 +134,15 @@ class Setup:
             group=self.request.group,
         )
 
-    @property
-    def pretrained(self) -> Path:
-        """The file of the pre-trained weights that all methods of these settings share."""
+    def pretrained(self, shape: NetworkShape) -> Path:
+        """The file of the pre-trained weights that all methods of these settings share.
+
+        Args:
+            shape: The networks' shape, whose width may have been measured.
+        """
         identity = checkpoint.identity(
             dataset=self.request.dataset.fingerprint(),
-            shape=self.shape,
+            shape=shape,
             layers=_layers(),
             settings=pretraining_settings(),
         )
@@ -173,7 +176,11 @@ def _spares_weights(setting: str) -> bool:
 
 
 def _layers() -> list[str]:
-    """The names of the networks' tensors: weights of other networks can't be read into these."""
+    """The names of the networks' tensors: weights of other networks can't be read into these.
+
+    The identities hash them, so that a change of `submission/networks.py` starts anew instead of
+    failing in `load_state_dict`. At width 0, which has the same layers, the networks cost nothing.
+    """
     return list(VAE(NetworkShape(image_channels=1, width=0.0)).state_dict())
 
 

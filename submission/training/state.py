@@ -61,7 +61,11 @@ class State:
 
 
 def begin(setup: Setup, plan: Plan, budget_seconds: float) -> State:
-    """An untrained run by a plan."""
+    """An untrained run by a plan.
+
+    A run begins twice: with the width that gin says, so that something valid is exported before
+    anything is measured, and with the plan that measuring gave.
+    """
     request = setup.request
     record = Record(
         name=request.name,

@@ -19,8 +19,9 @@ from submission.schedules import plateau
 from submission.training.distributed import Group
 from submission.training.execution import Execution
 
-# torch.optim.Adam skips a step, on the device and without a synchronisation, when its attribute
-# `found_inf` is 1; torch.amp.GradScaler uses the same door.
+# The mechanism of torch.amp.GradScaler (PyTorch 2.13, torch/optim/adam.py): Adam reads its own
+# attribute `found_inf`, a float tensor, and where that is 1 its fused kernel leaves weights and
+# moments as they are. So the skip is decided on the device, without a synchronisation.
 _SKIP = "found_inf"
 
 

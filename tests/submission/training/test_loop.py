@@ -207,6 +207,13 @@ def test_pretraining_by_an_objective_with_another_weight_is_done_anew(trial):
     assert trial(*settings, "beta_vae.beta = 8.0", name="c").pretraining_cached
 
 
+def test_networks_of_another_measured_width_have_their_own_pretrained_weights(trial):
+    settings = [*STEPS, "width.wanted_steps = 1"]
+    for width in ("0.25", "0.125"):
+        record = trial(*settings, f"width.candidates = ({width},)", name=width, preset="quick")
+        assert (record.width, record.pretraining_cached) == (float(width), False)
+
+
 def test_cached_and_fresh_pretraining_lead_to_the_same_model(trial):
     trial(*STEPS, name="fresh")
     trial(*STEPS, name="cached")
