@@ -1,12 +1,9 @@
 """What an evaluation leaves behind: the challenge's JSON files, `scores.json` and a table."""
 
 import datetime
-import importlib.metadata
 import json
 import os
-import platform
 import re
-import subprocess
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -21,7 +18,9 @@ from evaluator.outputs import SCORES
 from evaluator.representations import Representation, sha256
 from submission.datasets.dataset import Dataset
 from submission.runs.files import write_json
+from submission.runs.provenance import git_revision, versions
 
+# What scores are computed with, as far as it is installed.
 _PACKAGES = (
     "disentanglement-lib",
     "gin-config",
@@ -94,8 +93,8 @@ def origin(
         "seed": seed,
         "engine": engine,
         "preset": preset,
-        "versions": _versions(),
-        "git_revision": _git_revision(),
+        "versions": versions(_PACKAGES),
+        "git_revision": git_revision(),
         # What docker/portal.py says of the container's image.
         "image": os.environ.get("IMAGE_DIGEST"),
         "representation_file": representation.path.name,
@@ -311,16 +310,6 @@ def _gin_values(config: str) -> dict[str, str]:
     return dict(line.split(" = ", 1) for line in lines)
 
 
-def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return versions
-
-
 def _linear_svc(engine: str) -> str:
     """The problem that SAP's classifier solves: same optimum either way, other solver noise."""
     if engine == "fast":
@@ -333,18 +322,3 @@ def _linear_svc(engine: str) -> str:
     # `auto` takes the primal wherever samples outnumber features; SAP has a single feature.
     solved = "the dual" if dual is True else "the primal"
     return f"scikit-learn's LinearSVC with dual={dual!r} solves {solved}; the challenge's, the dual"
-
-
-def _git_revision() -> str:
-    """The commit of this code, marked when files differ from it.
-
-    The image that this project builds holds no checkout, and names its commit in `GIT_REVISION`.
-    """
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        answer = subprocess.run(
-            command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return os.environ.get("GIT_REVISION", "unknown")
-    return answer.stdout.strip()

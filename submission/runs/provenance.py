@@ -3,26 +3,36 @@
 import os
 import platform
 import subprocess
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
-_PACKAGES = ("torch", "numpy", "gin-config", "h5py", "tensorboardX")
+ROOT = Path(__file__).resolve().parents[2]
 
 
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that training depends on."""
-    return {"python": platform.python_version()} | {
-        package: metadata.version(package) for package in _PACKAGES
-    }
+def versions(packages: Iterable[str]) -> dict[str, str]:
+    """Versions of Python and of those packages that are installed, by their names on PyPI."""
+    found = {"python": platform.python_version()}
+    for package in packages:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
 
 
-def git_revision() -> str:
-    """The commit of this code, with `+changes` if the tree differs from it.
+def git_revision(root: Path = ROOT) -> str:
+    """The commit of this code, with `-dirty` if the tree differs from it.
 
-    Without a checkout it is what `GIT_REVISION` says, as in this project's image; else `unknown`.
+    Args:
+        root: A folder of the checkout.
+
+    Returns:
+        The whole hash, whatever tags there are. Without a checkout it is what `GIT_REVISION` says,
+        as in this project's image; else `unknown`.
     """
-    root = Path(__file__).resolve().parents[2]
-    command = ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--dirty=+changes"]
+    describe = ("describe", "--always", "--abbrev=40", "--dirty", "--exclude=*")
+    command = ["git", "-C", str(root), *describe]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):

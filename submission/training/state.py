@@ -15,6 +15,9 @@ from submission.training.recipe import PRETRAINING, TRAINING
 from submission.training.setup import Setup
 from submission.training.step import Learner
 
+# What training computes with, whose versions a record tells.
+_PACKAGES = ("torch", "numpy", "gin-config", "h5py", "tensorboardX")
+
 CHECKPOINT = (
     "identity",
     "export_seconds",
@@ -83,7 +86,7 @@ def begin(setup: Setup, plan: Plan, budget_seconds: float) -> State:
         threads=torch.get_num_threads(),
         gin_config=gin.config_str(),
         git_revision=git_revision(),
-        versions=versions(),
+        versions=versions(_PACKAGES),
         processes=request.group.world_size,
         form=asdict(plan.execution),
         pretraining_steps=plan.steps,

@@ -376,10 +376,11 @@ def test_commands_to_reproduce_name_method_seed_and_revision(page: Page) -> None
     assert "representation --dataset mpi3d_mini --preset challenge --seed 0" in page.text
 
 
+@pytest.mark.parametrize("mark", ["-dirty", "+changes"])
 def test_a_changed_tree_is_not_passed_to_git_as_a_revision(
-    bare_folder: Path, dataset: Dataset
+    bare_folder: Path, dataset: Dataset, mark: str
 ) -> None:
-    write_run(bare_folder, git_revision="0123abcd+changes")
+    write_run(bare_folder, git_revision=f"0123abcd{mark}")
     assert "git checkout 0123abcd # and uncommitted changes" in report(bare_folder, dataset).text
 
 
