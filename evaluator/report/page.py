@@ -61,7 +61,7 @@ _STYLE_OF_STAND_IN = {
 }
 
 
-def write_report(run_folder: Path, dataset: Dataset) -> Path:
+def write_report(run_folder: Path, dataset: Dataset, path: Path | None = None) -> Path:
     """Writes `report.html`, one page that needs no other file, from what a run folder holds.
 
     A part whose source is missing or unreadable is left out, and a sentence in its place says so.
@@ -70,9 +70,10 @@ def write_report(run_folder: Path, dataset: Dataset) -> Path:
         run_folder: Holds any of `scores.json`, `training/run.json`, `training/history.csv`,
             `representation/pytorch_model.pt` and `training/decoder.pt`.
         dataset: The data set that the representation was scored on.
+        path: Where the page goes; else `run_folder / "report.html"`.
 
     Returns:
-        The page's path, `run_folder / "report.html"`.
+        The page's path.
 
     Raises:
         UserError: The page can't be written there.
@@ -125,7 +126,7 @@ def write_report(run_folder: Path, dataset: Dataset) -> Path:
         columns=IMAGES_IN_A_ROW,
         seed=SEED,
     )
-    path = run_folder / "report.html"
+    path = path or run_folder / "report.html"
     write_text(path, page)
     return path
 

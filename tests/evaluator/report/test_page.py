@@ -4,6 +4,7 @@ import math
 import re
 import shutil
 import subprocess
+import sys
 from html import escape
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -495,6 +496,22 @@ def test_nothing_but_the_page_is_left_in_the_folder(bare_folder: Path, dataset: 
     before = {path.name for path in bare_folder.iterdir()}
     write_report(bare_folder, dataset)
     assert {path.name for path in bare_folder.iterdir()} == before | {"report.html"}
+
+
+def test_the_command_draws_a_page_elsewhere_and_leaves_the_run_alone(
+    bare_folder: Path, tmp_path: Path
+) -> None:
+    before = sorted(bare_folder.rglob("*"))
+    command = [sys.executable, "-m", "evaluator.report", str(bare_folder)]
+    page = tmp_path / "page.html"
+    done = subprocess.run(
+        [*command, "--dataset", "mpi3d_mini", "--output", str(page)], capture_output=True, text=True
+    )
+    assert done.stdout.endswith(f"report: {page}\n"), done.stderr
+    assert page.read_text().startswith("<!doctype html>")
+    assert sorted(bare_folder.rglob("*")) == before
+    done = subprocess.run([*command[:3], str(tmp_path / "none")], capture_output=True, text=True)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
 
 
 def test_the_same_folder_gives_the_same_page(run_folder: Path, dataset: Dataset) -> None:

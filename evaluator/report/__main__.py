@@ -1,0 +1,44 @@
+"""The command `python -m evaluator.report`: draws a run's report again, from its folder."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from evaluator.arguments import training_record
+from evaluator.report.page import write_report
+from submission import datasets
+from submission.command_line import Parser, run_command_line
+from submission.errors import UserError
+
+
+def main() -> None:
+    """Draws the report; the arguments come from the command line.
+
+    Raises:
+        UserError: A mistake in the arguments, or a page that can't be written.
+    """
+    arguments = _parse(sys.argv[1:])
+    run = arguments.run
+    if not run.is_dir():
+        raise UserError(f"{run} is no folder: give a run's, such as scratch/shared/experiment_name")
+    name = arguments.dataset or training_record(run / "representation").get("dataset")
+    if name is None:
+        raise UserError(f"--dataset is missing, and {run} holds no training/run.json to tell it")
+    page = write_report(run, datasets.load(name), arguments.output)
+    print(f"report: {page}")
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    parser = Parser(
+        prog="python -m evaluator.report",
+        description="Draws a run's report again from what its folder holds. The decoder that lies "
+        "there is run: draw the reports of strangers' runs in the container (docker/portal.py).",
+    )
+    parser.add_argument("run", type=Path, metavar="RUN_DIR", help="holds training/, scores.json")
+    parser.add_argument("--dataset", help="(what training/run.json says)")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="(RUN_DIR/report.html)")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    run_command_line(main)
