@@ -508,7 +508,7 @@ def test_the_command_draws_a_page_elsewhere_and_leaves_the_run_alone(
         [*command, "--dataset", "mpi3d_mini", "--output", str(page)], capture_output=True, text=True
     )
     assert done.stdout.endswith(f"report: {page}\n"), done.stderr
-    assert page.read_text().startswith("<!doctype html>")
+    assert page.read_text().startswith("<!DOCTYPE html>")
     assert sorted(bare_folder.rglob("*")) == before
     done = subprocess.run([*command[:3], str(tmp_path / "none")], capture_output=True, text=True)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
