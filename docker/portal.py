@@ -16,21 +16,14 @@ from submission.packages import tell_missing
 tell_missing()
 
 import docker
-import engine
-import findings
-import image
-import interrupts
-import ownership
-import sandbox
-import scoring
-import simulation
 from docker.errors import ImageNotFound
 from docker.types import DeviceRequest
-from live_log import plain
-from sandbox import Limits
-from scoring import Scoring
-from simulation import Round
 
+from container import engine, findings, image, interrupts, ownership, sandbox, scoring, simulation
+from container.live_log import plain
+from container.sandbox import Limits
+from container.scoring import Scoring
+from container.simulation import Round
 from evaluator import outputs
 from evaluator.arguments import training_record
 from submission import datasets

@@ -20,8 +20,7 @@ ROOT = Path(__file__).parents[2]
 # The scripts of docker/ are modules to each other.
 sys.path.append(str(ROOT / "docker"))
 
-import image  # noqa: E402
-
+from container import image  # noqa: E402
 from submission import datasets  # noqa: E402
 from submission.errors import UserError  # noqa: E402
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import docker
-import engine
 import pytest
-import sandbox
+
+from container import engine, sandbox
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -223,8 +223,7 @@ def test_no_space_for_the_scores(portal, write_torchscript, pixels, tmp_path):
 @pytest.mark.slow
 @needs_root
 def test_no_space_on_the_engines_disk(bare_portal, tmp_path):
-    import image
-
+    from container import image
     from submission.errors import UserError
 
     context = tmp_path / "context"

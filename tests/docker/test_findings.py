@@ -4,10 +4,9 @@ import json
 import uuid
 from pathlib import Path
 
-import findings
-import image
 import pytest
 
+from container import findings, image
 from submission.errors import UserError
 
 CHALLENGE = "aicrowd-neurips-2019-disentanglement-challenge"

@@ -5,8 +5,9 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import image
 import pytest
+
+from container import image
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 ROOT = Path(__file__).parents[2]

@@ -10,7 +10,7 @@ import pytest
 
 SCRIPT = """
 import time
-import interrupts
+from container import interrupts
 interrupts.install()
 with interrupts.requested() as request:
     print("ready", flush=True)

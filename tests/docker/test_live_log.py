@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from live_log import LiveLog
+
+from container.live_log import LiveLog
 
 
 @pytest.fixture

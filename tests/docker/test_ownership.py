@@ -4,9 +4,10 @@ import subprocess
 import sys
 import time
 
-import ownership
 import pytest
-from ownership import is_dead, owner
+
+from container import ownership
+from container.ownership import is_dead, owner
 
 
 @pytest.fixture
@@ -63,7 +64,7 @@ def test_a_sweep_removes_the_folders_of_the_dead_and_no_other(tmp_path):
     script = """
 import os, signal, sys
 from pathlib import Path
-import ownership
+from container import ownership
 with ownership.temporary_folder(Path(sys.argv[1])) as folder:
     (folder / "x").touch()
     os.kill(os.getpid(), signal.SIGKILL)

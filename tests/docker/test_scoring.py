@@ -9,10 +9,10 @@ from pathlib import Path
 import dill
 import numpy as np
 import pytest
-import scoring
 import torch
 from torch import nn
 
+from container import scoring
 from evaluator.compat import load_tensorflow
 from submission.errors import UserError
 

@@ -8,8 +8,9 @@ import subprocess
 import sys
 import time
 
-import ownership
 import pytest
+
+from container import ownership
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

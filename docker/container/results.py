@@ -10,9 +10,8 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-import ownership
-from sandbox import SHARED, Output
-
+from container import ownership
+from container.sandbox import SHARED, Output
 from submission.datasets import Dataset
 from submission.errors import UserError
 from submission.runs.files import TEMPORARY_PREFIX

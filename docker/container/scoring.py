@@ -10,12 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import docker
-import image
-import results
-import sandbox
-from live_log import LiveLog, plain
-from sandbox import SHARED, Ending, Job, Limits
 
+from container import image, results, sandbox
+from container.live_log import LiveLog, plain
+from container.sandbox import SHARED, Ending, Job, Limits
 from submission.datasets import Dataset
 from submission.errors import UserError
 from submission.runs.files import write_json

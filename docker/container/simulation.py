@@ -6,17 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import docker
-import image
-import interrupts
-import ownership
-import results
-import sandbox
-import scoring
 from docker.types import DeviceRequest
-from live_log import LiveLog
-from sandbox import SHARED, Ending, Job, Limits, Output, Supervision
-from scoring import DATASET, Scoring
 
+from container import image, interrupts, ownership, results, sandbox, scoring
+from container.live_log import LiveLog
+from container.sandbox import SHARED, Ending, Job, Limits, Output, Supervision
+from container.scoring import DATASET, Scoring
 from submission.datasets import Dataset
 from submission.errors import UserError
 from submission.runs.folder import RunFolder, exclusive, set_aside
@@ -24,18 +19,6 @@ from submission.runs.folder import RunFolder, exclusive, set_aside
 _OWN_LOG = "container.log"
 # What is written here after training; a submission's own files of these names would be in the way.
 _OURS = (_OWN_LOG, "scoring.log", "scores.json", "metrics", "report.html")
-
-_REPORT = """
-import shutil, sys
-from pathlib import Path
-from evaluator.report.page import write_report
-from submission import datasets
-unread = shutil.ignore_patterns("checkpoint*", "tensorboard")
-shutil.copytree("/RUN", "/tmp/run/" + sys.argv[2], ignore=unread)
-page = write_report(Path("/tmp/run", sys.argv[2]), datasets.load(sys.argv[1]))
-Path("/SHARED/report").mkdir()
-shutil.copy(page, "/SHARED/report")
-"""
 
 
 @dataclass(frozen=True)
@@ -239,6 +222,7 @@ def _score(client: docker.DockerClient, one: Round, folder: RunFolder) -> Path:
 
 def _report(client: docker.DockerClient, one: Round, folder: RunFolder) -> Path:
     """Draws the report in a third container: it runs the submission's decoder."""
+    run = f"/RUN/{one.name}"
     with ownership.temporary_folder(one.output) as place:
         with (
             results.readable_copy(folder.path, one.training.output) as copy,
@@ -248,11 +232,15 @@ def _report(client: docker.DockerClient, one: Round, folder: RunFolder) -> Path:
             job = Job(
                 title="report",
                 image=one.image,
-                entrypoint=["python", "-c", _REPORT],
-                arguments=[one.dataset.name, one.name],
+                entrypoint=["python", "-m", "evaluator.report"],
+                arguments=[
+                    run,
+                    *("--dataset", one.dataset.name),
+                    *("--output", f"{SHARED}/report/report.html"),
+                ],
                 environment={"DISENTANGLEMENT_LIB_DATA": DATASET, "AICROWD_CUDA": "0"},
                 mounts={
-                    "/RUN": copy,
+                    run: copy,
                     **results.data_set_mounts(one.data_root, DATASET, one.dataset),
                 },
             )

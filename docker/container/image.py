@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import docker
-import engine
 from docker.errors import ImageNotFound
-from live_log import ESCAPES
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from container import engine
+from container.live_log import ESCAPES
 from submission.errors import UserError
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 TAG = "disentanglement-submission"
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 

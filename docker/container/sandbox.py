@@ -11,14 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import docker
-import engine
-import image
-import interrupts
-import ownership
 from docker.errors import APIError, NotFound
 from docker.types import DeviceRequest, LogConfig, Mount, Ulimit
-from live_log import LiveLog
 
+from container import engine, image, interrupts, ownership
+from container.live_log import LiveLog
 from submission.budget import format_duration
 
 UID = 1001

@@ -11,15 +11,11 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 import docker
-import image
-import ownership
-import results
-import sandbox
-import scoring
 from docker.utils import exclude_paths
-from live_log import LiveLog
-from sandbox import SHARED, UID, Job, Limits
 
+from container import image, ownership, results, sandbox, scoring
+from container.live_log import LiveLog
+from container.sandbox import SHARED, UID, Job, Limits
 from submission.errors import UserError
 
 # The challenge's, from its starter kit.
@@ -311,7 +307,7 @@ def read_probe(path: Path, with_representation: bool) -> dict[str, Any]:
     except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise UserError("it left no answer that can be read") from error
     if not right:
-        raise UserError("its answer isn't one that docker/probe.py gives")
+        raise UserError("its answer isn't one that docker/container/probe.py gives")
     return dict(probe)
 
 

@@ -1,0 +1,1 @@
+"""Images and containers: built, confined, watched, and what they leave taken with care."""
