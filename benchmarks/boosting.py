@@ -21,7 +21,7 @@ from sklearn.svm import LinearSVC
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from evaluator import boosting, linear_svc
+from evaluator.metrics import boosting, linear_svc
 
 # The factors of MPI3D as the challenge sampled it.
 SIZES = np.array([4, 4, 2, 3, 3, 40, 40])

@@ -40,8 +40,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 
 from evaluator import metrics
-from evaluator.draws import draw
 from evaluator.ground_truth import GroundTruth
+from evaluator.metrics.draws import draw
 from submission import datasets
 from submission.datasets.dataset import Dataset
 
@@ -101,7 +101,8 @@ def measure(
     engine: str, folder: Path, dataset: str, names: list[str], seed: int, bindings: list[str]
 ) -> dict[str, Measured]:
     """Runs one engine in this process, which should be a fresh one."""
-    from evaluator import engines, lookup, representations
+    from evaluator import engines, representations
+    from evaluator.metrics import reference
 
     truth = GroundTruth(datasets.load(dataset))
     found = {}
@@ -125,9 +126,10 @@ def measure(
         found[metric.name] = one
         print(f"{engine}: {metric.name} {one.score:.6f} in {one.seconds:.1f} s", flush=True)
     if engine == "fast":
-        codes = score.args[0]  # type: ignore[attr-defined]
+        assert isinstance(score, engines.Fast)
         for name in set(EXACT) & found.keys():
-            same = lookup.score(codes, metrics.METRICS[name], seed, "challenge", bindings)
+            metric = metrics.METRICS[name]
+            same = reference.run_on_codes(score.codes, metric, seed, "challenge", bindings)
             found[name].equal_bits = same.values == found[name].values
     return found
 
@@ -301,8 +303,9 @@ def fit_machines(
 
 def agree(options: argparse.Namespace) -> None:
     """Prints DCI and SAP of both for each representation."""
-    from evaluator import boosting, fast_metrics, linear_svc
     from evaluator.compat import load_metric_module
+    from evaluator.metrics import boosting, linear_svc
+    from evaluator.metrics.dci import concentration
 
     dataset = datasets.load(options.dataset)
     every = list(
@@ -368,7 +371,7 @@ def agree(options: argparse.Namespace) -> None:
     for number, one in enumerate(every):
         data = (one.train, one.train_factors, one.test, one.test_factors)
         importance = boosting.importance_matrix(*data, seed=options.seed)[0]
-        dci = fast_metrics._concentration(importance)
+        dci = concentration(importance)
         references = [
             theirs.disentanglement(
                 np.array([kept[keys[number, "dci", f, seed]] for f in factors]).T
@@ -426,7 +429,6 @@ def scale(options: argparse.Namespace) -> None:
     import matplotlib.pyplot as plt
 
     from evaluator.codes import Codes
-    from evaluator.fast_metrics import FAST
 
     all_samples, all_latents = (2500, 5000, 10_000, 20_000, 40_000), (5, 10, 20, 40, 80)
 
@@ -440,10 +442,12 @@ def scale(options: argparse.Namespace) -> None:
             for setting, value in chosen.items()
             if setting.startswith("num_") and setting != "num_bins"
         }
+        compute = metrics.METRICS[name].compute
+        assert compute is not None
         best = np.inf
         for _ in range(options.repeats):
             start = time.process_time()
-            FAST[name](codes, 0, **(chosen | scaled))
+            compute(codes, 0, **(chosen | scaled))
             best = min(best, time.process_time() - start)
         return float(best)
 

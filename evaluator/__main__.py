@@ -18,7 +18,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from evaluator import metrics, outputs, representations, scores
+from evaluator import engines, metrics, outputs, representations, scores
 from evaluator.arguments import training_record
 from evaluator.ground_truth import GroundTruth
 from evaluator.intervals import Interval, t_interval
@@ -77,7 +77,6 @@ def main() -> None:
     # Threads that spin while they wait make a batch 3 to 10 times slower once another process
     # wants the cores. OpenMP reads this when PyTorch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from evaluator import engines
     from submission import datasets
 
     # Paths and warnings may hold square brackets, which are markup to rich.
@@ -229,7 +228,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         "--engine",
-        choices=metrics.ENGINES,
+        choices=engines.ENGINES,
         default="fast",
         help="fast: each image is encoded once, and the same scores are computed in seconds "
         "(default); reference: disentanglement_lib's own functions",

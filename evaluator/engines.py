@@ -2,18 +2,19 @@
 
 import time
 from collections.abc import Sequence
-from functools import partial
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
-from evaluator import lookup, metrics
 from evaluator.codes import Codes, why_no_table
-from evaluator.fast_metrics import FAST
 from evaluator.ground_truth import GroundTruth
-from evaluator.metrics import Metric, Result
+from evaluator.metrics import Metric, Result, reference, settings
+from evaluator.metrics.metric import counted_warnings
 from evaluator.representations import Representation
 from submission.errors import UserError
+
+ENGINES = ("fast", "reference")
 
 
 class Score(Protocol):
@@ -22,7 +23,61 @@ class Score(Protocol):
     def __call__(
         self, metric: Metric, seed: int, preset: str, bindings: Sequence[str] = ()
     ) -> Result:
-        """Scores; see `metrics.run` for the arguments and errors."""
+        """Scores; see `metrics.reference.run` for the arguments and errors."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """disentanglement_lib itself, which encodes whatever it draws.
+
+    Attributes:
+        ground_truth: The data set.
+        representation: What is scored.
+    """
+
+    ground_truth: GroundTruth
+    representation: Representation
+
+    def __call__(
+        self, metric: Metric, seed: int, preset: str, bindings: Sequence[str] = ()
+    ) -> Result:
+        """Scores; see `metrics.reference.run`."""
+        return reference.run(metric, self.ground_truth, self.representation, seed, preset, bindings)
+
+
+@dataclass(frozen=True)
+class Fast:
+    """Encodes each image once, for all metrics and seeds.
+
+    Attributes:
+        codes: The codes so far.
+    """
+
+    codes: Codes
+
+    def __call__(
+        self, metric: Metric, seed: int, preset: str, bindings: Sequence[str] = ()
+    ) -> Result:
+        """Scores; see `metrics.reference.run`."""
+        if metric.compute is None:
+            return reference.run_on_codes(self.codes, metric, seed, preset, bindings)
+        values = settings(metric, preset, bindings)
+        arguments = {name.split(".")[1]: value for name, value in values.items()}
+        with counted_warnings() as caught:
+            start = time.perf_counter()
+            computed = metric.compute(self.codes, seed, **arguments)
+            seconds = time.perf_counter() - start
+        if not all(np.isfinite(value) for value in computed.values()):
+            raise UserError(
+                f"{metric.name} of {self.codes.representation.path} is {computed}: "
+                "are the codes too large for their type?"
+            )
+        bound = {name: repr(value) for name, value in values.items()}
+        if "discretizer.num_bins" in bound:
+            bound["discretizer.discretizer_fn"] = "@histogram_discretizer"
+        gin_config = "\n".join(f"{name} = {value}" for name, value in sorted(bound.items()))
+        score = float(computed[metric.score])
+        return Result(metric, score, computed, seconds, gin_config, caught)
 
 
 def prepare(
@@ -31,7 +86,7 @@ def prepare(
     """Readies an engine for a representation; its codes are kept from one metric to the next.
 
     Args:
-        engine: One of `metrics.ENGINES`.
+        engine: One of `ENGINES`.
         ground_truth: The data set.
         representation: What is scored.
 
@@ -42,50 +97,15 @@ def prepare(
     Raises:
         UserError: The representation fails on a batch.
     """
-    reference = partial(_reference, ground_truth, representation)
+    slow = Reference(ground_truth, representation)
     warnings = list(representation.warnings)
     if engine == "reference":
-        return engine, reference, warnings
+        return engine, slow, warnings
     reason = why_no_table(ground_truth, representation)
     if reason is None:
-        return engine, partial(_fast, Codes(ground_truth, representation)), warnings
+        return engine, Fast(Codes(ground_truth, representation)), warnings
     warnings.append(
         f"{reason}: scored by disentanglement_lib itself, which can take half an hour "
         "(--preset quick draws smaller samples)"
     )
-    return "reference", reference, warnings
-
-
-def _reference(
-    ground_truth: GroundTruth,
-    representation: Representation,
-    metric: Metric,
-    seed: int,
-    preset: str,
-    bindings: Sequence[str] = (),
-) -> Result:
-    return metrics.run(metric, ground_truth, representation, seed, preset, bindings)
-
-
-def _fast(
-    codes: Codes, metric: Metric, seed: int, preset: str, bindings: Sequence[str] = ()
-) -> Result:
-    if metric.computation not in FAST:
-        return lookup.score(codes, metric, seed, preset, bindings)
-    values = metrics.settings(metric, preset, bindings)
-    arguments = {name.split(".")[1]: value for name, value in values.items()}
-    with metrics.counted_warnings() as caught:
-        start = time.perf_counter()
-        computed = FAST[metric.computation](codes, seed, **arguments)
-        seconds = time.perf_counter() - start
-    if not all(np.isfinite(value) for value in computed.values()):
-        raise UserError(
-            f"{metric.name} of {codes.representation.path} is {computed}: "
-            "are the codes too large for their type?"
-        )
-    bound = {name: repr(value) for name, value in values.items()}
-    if "discretizer.num_bins" in bound:
-        bound["discretizer.discretizer_fn"] = "@histogram_discretizer"
-    gin_config = "\n".join(f"{name} = {value}" for name, value in sorted(bound.items()))
-    score = float(computed[metric.score])
-    return Result(metric, score, computed, seconds, gin_config, caught)
+    return "reference", slow, warnings

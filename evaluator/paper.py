@@ -1,5 +1,7 @@
 """What the paper (Abdi, Abolmaesumi and Fels, 2019) prints: its names and its Table 1."""
 
+from evaluator.metrics import METRICS
+
 METHOD_TITLES = {
     "beta_tcvae": "β-TCVAE",
     "factor_vae": "Factor-VAE",
@@ -11,13 +13,7 @@ METHOD_TITLES = {
 }
 """In the order of Table 1; the last is that of the pre-training."""
 
-METRIC_TITLES = {
-    "dci": "DCI",
-    "factor_vae_metric": "FactorVAE",
-    "sap_score": "SAP",
-    "mig": "MIG",
-    "irs": "IRS",
-}
+METRIC_TITLES = {name: metric.title for name, metric in METRICS.items()}
 """In the order of Table 1."""
 
 TABLE_1 = {

@@ -313,7 +313,7 @@ def _gin_values(config: str) -> dict[str, str]:
 def _linear_svc(engine: str) -> str:
     """The problem that SAP's classifier solves: same optimum either way, other solver noise."""
     if engine == "fast":
-        from evaluator.linear_svc import SOLVER
+        from evaluator.metrics.linear_svc import SOLVER
 
         return f"{SOLVER}; the challenge's scikit-learn solved the dual"
     from sklearn.svm import LinearSVC

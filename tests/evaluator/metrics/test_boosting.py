@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sklearn.ensemble import GradientBoostingClassifier
 from sklearn.tree import DecisionTreeRegressor
 
-from evaluator.boosting import LEARNING_RATE, Ensemble, fit, importance_matrix
+from evaluator.metrics.boosting import LEARNING_RATE, Ensemble, fit, importance_matrix
 from submission.errors import UserError
 
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from evaluator.compat import load_metric_module
-from evaluator.draws import draw, draw_votes
 from evaluator.ground_truth import GroundTruth
+from evaluator.metrics.draws import draw, draw_votes
 from submission.datasets.dataset import Dataset
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.svm import LinearSVC
 
-from evaluator.linear_svc import fit_lines, predict, score_matrix
+from evaluator.metrics.linear_svc import fit_lines, predict, score_matrix
 from submission.errors import UserError
 
 

@@ -6,12 +6,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evaluator import fast_metrics, metrics
+from evaluator import metrics
 from evaluator.codes import Codes
 from evaluator.compat import load_metric_module
-from evaluator.draws import draw
 from evaluator.ground_truth import GroundTruth
 from evaluator.metrics import METRICS
+from evaluator.metrics.dci import concentration
+from evaluator.metrics.draws import draw
+from evaluator.metrics.mig import _mutual_information, _positions
+from evaluator.metrics.reference import run
 from evaluator.representations import Representation
 from submission.datasets.dataset import Dataset
 from submission.errors import UserError
@@ -60,12 +63,12 @@ def arguments(name):
 
 
 def fast(truth, representation, name, seed=0):
-    return fast_metrics.FAST[name](Codes(truth, representation), seed, **arguments(name))
+    return METRICS[name].compute(Codes(truth, representation), seed, **arguments(name))
 
 
 def reference(truth, representation, name, seed=0):
     sizes = [f"{METRICS[name].configurable}.{key} = {value}" for key, value in SMALL[name].items()]
-    return metrics.run(METRICS[name], truth, representation, seed, "challenge", sizes).values
+    return run(METRICS[name], truth, representation, seed, "challenge", sizes).values
 
 
 # Equal to disentanglement_lib
@@ -119,7 +122,7 @@ def test_sap_equals_the_reference(both, latents):
 def test_sap_of_continuous_factors_equals_the_reference(truth, from_table):
     representation = from_table(make_table(6))
     sizes = ["sap_score.num_train = 500", "sap_score.num_test = 300"]
-    theirs = metrics.run(
+    theirs = run(
         METRICS["sap_score"],
         truth,
         representation,
@@ -128,7 +131,7 @@ def test_sap_of_continuous_factors_equals_the_reference(truth, from_table):
         [*sizes, "sap_score.continuous_factors = True"],
     )
     chosen = arguments("sap_score") | {"continuous_factors": True}
-    ours = fast_metrics.sap_score(Codes(truth, representation), 0, **chosen)
+    ours = METRICS["sap_score"].compute(Codes(truth, representation), 0, **chosen)
     assert ours == theirs.values
 
 
@@ -156,10 +159,10 @@ def test_dci_scores_an_importance_matrix_as_the_reference(truth):
     for latents, factors in ((20, 7), (2, 2), (5, 1000)):
         importance = rng.dirichlet(np.full(latents, 0.1), size=factors).T
         importance[0] = 0
-        assert fast_metrics._concentration(importance) == pytest.approx(
+        assert concentration(importance) == pytest.approx(
             module.disentanglement(importance), abs=1e-12
         )
-        assert fast_metrics._concentration(importance.T) == pytest.approx(
+        assert concentration(importance.T) == pytest.approx(
             module.completeness(importance), abs=1e-12
         )
 
@@ -171,7 +174,7 @@ def test_mutual_information_is_scikit_learns_to_the_last_bit():
     for height, width, count in ((2, 20, 10_000), (40, 20, 10_000), (5, 3, 50), (1, 4, 9)):
         true, other = rng.integers(height, size=count), rng.integers(width, size=count)
         for pair in ((true, other), (true, (true * 3 + rng.integers(2, size=count)) % width)):
-            ours = fast_metrics._mutual_information(*map(fast_metrics._positions, pair))
+            ours = _mutual_information(*map(_positions, pair))
             assert ours == mutual_info_score(*pair)
 
 

@@ -16,7 +16,7 @@ import warnings
 
 import numpy as np
 
-from evaluator.boosting import compiled
+from evaluator.metrics.boosting import compiled
 from submission.errors import UserError
 
 PENALTY = 0.01

@@ -10,7 +10,7 @@ import torch
 from evaluator import metrics, representations
 from evaluator.compat import load_metric_module, load_tensorflow
 from evaluator.ground_truth import GroundTruth
-from evaluator.metrics import METRICS
+from evaluator.metrics import METRICS, reference
 from evaluator.representations import Representation
 from submission.datasets.dataset import Dataset
 from submission.errors import UserError
@@ -31,7 +31,7 @@ SMALL = {
 
 def run(name, ground_truth, representation, seed=0, bindings=None):
     sizes = SMALL[name] if bindings is None else bindings
-    return metrics.run(METRICS[name], ground_truth, representation, seed, "challenge", sizes)
+    return reference.run(METRICS[name], ground_truth, representation, seed, "challenge", sizes)
 
 
 @pytest.fixture
