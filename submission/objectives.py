@@ -203,6 +203,10 @@ def beta_vae(forward: ForwardPass, beta: Weight = gin.REQUIRED) -> tuple[Tensor,
     """-E_q[log p(x|z)] + beta D, the beta-VAE with the paper's progressive capacity.
 
     With D of the paper's Eq. 2 this is Burgess et al. (2018), Eq. 8, their gamma being beta.
+
+    Args:
+        forward: The batch's.
+        beta: Weight of D.
     """
     distance = capacity_distance(forward.posterior, forward.capacity)
     return forward.reconstruction + beta * distance, {}
@@ -210,7 +214,12 @@ def beta_vae(forward: ForwardPass, beta: Weight = gin.REQUIRED) -> tuple[Tensor,
 
 @gin.configurable
 def beta_tcvae(forward: ForwardPass, beta: Weight = gin.REQUIRED) -> tuple[Tensor, Terms]:
-    """-E_q[log p(x|z)] + D + (beta - 1) TC(z): the paper's Eq. 1 (after Chen et al. 2018)."""
+    """-E_q[log p(x|z)] + D + (beta - 1) TC(z): the paper's Eq. 1 (after Chen et al. 2018).
+
+    Args:
+        forward: The batch's.
+        beta: Weight of TC(z), plus 1.
+    """
     distance = capacity_distance(forward.posterior, forward.capacity)
     tc = total_correlation(forward.sample, forward.posterior)
     return forward.reconstruction + distance + (beta - 1.0) * tc, {"total_correlation": tc}
@@ -221,6 +230,10 @@ def factor_vae(forward: ForwardPass, gamma: Weight = gin.REQUIRED) -> tuple[Tens
     """-E_q[log p(x|z)] + D + gamma TC(z) (Kim & Mnih 2018, Eq. 2; TC as in their Eq. 3).
 
     log(D / (1 - D)) of a two-class softmax is the difference of its logits.
+
+    Args:
+        forward: The batch's.
+        gamma: Weight of TC(z).
     """
     assert forward.discriminator is not None, "factor_vae needs trainer.discriminator"
     distance = capacity_distance(forward.posterior, forward.capacity)
@@ -233,7 +246,13 @@ def factor_vae(forward: ForwardPass, gamma: Weight = gin.REQUIRED) -> tuple[Tens
 def dip_vae_i(
     forward: ForwardPass, lambda_d: Weight = gin.REQUIRED, lambda_od: Weight = gin.REQUIRED
 ) -> tuple[Tensor, Terms]:
-    """-E_q[log p(x|z)] + D + the DIP penalty on Cov_x[E[z|x]] (Kumar et al. 2018, Eq. 6)."""
+    """-E_q[log p(x|z)] + D + the DIP penalty on Cov_x[E[z|x]] (Kumar et al. 2018, Eq. 6).
+
+    Args:
+        forward: The batch's.
+        lambda_d: Weight of the covariances' diagonal.
+        lambda_od: Weight of what lies off it.
+    """
     distance = capacity_distance(forward.posterior, forward.capacity)
     penalty = dip_penalty(covariance(forward.posterior.mean), lambda_d, lambda_od)
     return forward.reconstruction + distance + penalty, {"dip_penalty": penalty}
@@ -246,6 +265,11 @@ def dip_vae_ii(
     """-E_q[log p(x|z)] + D + the DIP penalty on Cov[z] under q(z) (Kumar et al. 2018, Eq. 7).
 
     By the law of total covariance Cov[z] = E_x[Cov[z|x]] + Cov_x[E[z|x]].
+
+    Args:
+        forward: The batch's.
+        lambda_d: Weight of the covariances' diagonal.
+        lambda_od: Weight of what lies off it.
     """
     distance = capacity_distance(forward.posterior, forward.capacity)
     within = torch.diag(forward.posterior.log_variance.exp().mean(dim=0))
@@ -264,6 +288,11 @@ def info_vae(
     This is Zhao et al. (2017), Eq. 6, with MMD as the divergence.
 
     The paper gives lambda = 1000 and no alpha; alpha = 0 keeps its capacity term D at full weight.
+
+    Args:
+        forward: The batch's.
+        lambda_: The paper's lambda.
+        alpha: The paper's alpha.
     """
     distance = capacity_distance(forward.posterior, forward.capacity)
     mmd = mmd_to_prior(forward.sample)

@@ -1,0 +1,60 @@
+"""docs/settings.md lists what can be set, as the code has it."""
+
+import gin
+import pytest
+
+from docs import settings
+from evaluator.metrics import ALL_METRICS
+from submission.configuration import settings as bindable
+
+
+@pytest.fixture(autouse=True)
+def no_configuration():
+    yield
+    gin.clear_config()
+
+
+def test_the_page_is_what_the_code_says():
+    """If this fails: .venv/bin/python -m docs.settings"""
+    assert settings.PAGE.read_text() == settings.page()
+
+
+def test_every_setting_has_a_line_with_a_meaning_and_a_default():
+    lines = [line for line in settings.PAGE.read_text().splitlines() if line.startswith("| `")]
+    cells = {line.split("`")[1]: line.replace(r"\|", "").split("|")[1:-1] for line in lines}
+    # Of the tests' own functions there are some in gin too, where other tests ran before.
+    wanted = {name for name in bindable() if not name.startswith(("fails_", "interrupts_"))}
+    wanted |= {name for metric in ALL_METRICS.values() for name in metric.settings}
+    assert cells.keys() == wanted
+    assert all(cell.strip() for row in cells.values() for cell in row)
+
+
+def test_a_docstring_says_what_a_name_means():
+    text = """Adds.
+
+    Args:
+        first: What is
+            added to.
+        second: What is added: a number.
+
+    Returns:
+        third: No argument.
+    """
+    text = "\n".join(line.removeprefix("    ") for line in text.splitlines())
+    assert settings.meanings(text) == {
+        "first": "What is added to.",
+        "second": "What is added: a number.",
+    }
+
+
+@pytest.mark.parametrize(
+    ("defaults", "told"),
+    [
+        ({(): 1}, "`1`"),
+        ({("vae", "quick"): 1, ("vae", "paper"): 2}, "`1` (quick), `2` (paper)"),
+        ({("quick",): 1, ("paper",): 2, ("challenge",): 2}, "`2`, `1` (quick)"),
+        ({("vae", "quick"): gin.REQUIRED, ("beta_vae", "quick"): 2.0}, "`2.0`"),
+    ],
+)
+def test_a_default_says_what_it_depends_on(defaults, told):
+    assert settings._default(defaults) == told
