@@ -23,8 +23,8 @@ import numpy as np
 
 from evaluator.compat import load_tensorflow
 from submission.errors import UserError
+from submission.runs.processes import search_path
 
-_ROOT = Path(__file__).resolve().parent.parent
 # No crash ends with it, and a function that exits seldom does.
 _ANSWERED = 73
 _VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -126,10 +126,9 @@ def try_apart(path: Path, images: np.ndarray, sizes: tuple[int, ...]) -> None:
     """
     given = io.BytesIO()
     np.save(given, images)
-    search = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
     code = subprocess.run(
         [sys.executable, "-m", "evaluator.dilled", path.absolute(), *map(str, sizes)],
-        env=os.environ | {"PYTHONPATH": search},
+        env=os.environ | {"PYTHONPATH": search_path()},
         input=given.getvalue(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

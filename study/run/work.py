@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from study.folder import Stopped, StudyFolder, sole_worker
-from study.run import child
 from study.run.jobs import Job
 from submission.command_line import EXIT_DONE, EXIT_USER_ERROR
 from submission.environment import Environment
 from submission.errors import UserError, no_room
 from submission.runs.files import TEMPORARY_PREFIX, out_of_room
 from submission.runs.folder import RunFolder
+from submission.runs.processes import end, last_line, start
 from submission.runs.record import read_record
 
 _SECONDS_BETWEEN_LOOKS = 0.1
@@ -222,7 +222,7 @@ def _run(
     if stopping():
         raise Stopped
     said_before = log.stat().st_size if log.exists() else 0
-    process = child.start(module, arguments, log, environment, (lock,))
+    process = start(module, arguments, log, environment, (lock,))
     try:
         while process.poll() is None:
             if stopping():
@@ -230,12 +230,13 @@ def _run(
             time.sleep(_SECONDS_BETWEEN_LOOKS)
     finally:
         # On a cluster, a task is stopped by an exception that may come anywhere.
-        child.end(process)
+        end(process)
     if process.returncode == EXIT_DONE:
         return
     if stopping():
         raise Stopped
-    reason = _last_words(log, said_before)
+    # The trainer keeps what it can't go on with, and the log in it, under another name.
+    reason = last_line(log, said_before)
     if process.returncode == EXIT_USER_ERROR and reason:
         raise UserError(reason)
     if shutil.disk_usage(log.parent).free < _NO_ROOM_BYTES:
@@ -243,18 +244,6 @@ def _run(
     raise RunFailed(
         f"{module} {_ending(process.returncode)}{': ' if reason else ''}{reason} (see {log})"
     )
-
-
-def _last_words(log: Path, start: int) -> str:
-    """The last line that was written to a log from an offset on."""
-    if not log.exists():
-        # The trainer keeps what it can't go on with, and the log in it, under another name.
-        return ""
-    with log.open("rb") as file:
-        file.seek(start)
-        lines = file.read().decode(errors="replace").splitlines()
-    spoken = [line.strip() for line in lines if line.strip()]
-    return spoken[-1].removeprefix("error: ") if spoken else ""
 
 
 def _ending(code: int) -> str:

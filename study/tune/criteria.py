@@ -9,10 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from study.run import child
 from submission.command_line import EXIT_USER_ERROR
 from submission.errors import UserError, nearest
 from submission.runs.folder import RunFolder
+from submission.runs.processes import end, last_line, start
 
 if TYPE_CHECKING:
     import numpy as np
@@ -236,15 +236,16 @@ def _is_scored(path: Path, folder: RunFolder, metric: str, bindings: Sequence[st
 
 
 def _run(module: str, arguments: Sequence[str], log: Path) -> None:
-    process = child.start(module, arguments, log, {})
+    process = start(module, arguments, log, {})
     try:
         code = process.wait()
     finally:
-        child.end(process)
+        end(process)
+    said = last_line(log) or "it said nothing"
     if code == EXIT_USER_ERROR:
-        raise UserError(child.last_line(log))
+        raise UserError(said)
     if code:
-        raise MeasuringFailed(f"{child.last_line(log)} (see {os.path.relpath(log)})")
+        raise MeasuringFailed(f"{said} (see {os.path.relpath(log)})")
 
 
 def _finite(name: str, value: float, folder: RunFolder) -> float:

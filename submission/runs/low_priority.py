@@ -4,15 +4,12 @@
 seconds, at a low priority, on one core, and not longer than the process that started it.
 """
 
-import ctypes
 import os
 import resource
 import runpy
-import signal
 import sys
 
-# From Linux's <sys/prctl.h>.
-_PR_SET_PDEATHSIG = 1
+from submission.runs.processes import end_with
 
 
 def main() -> None:
@@ -21,7 +18,7 @@ def main() -> None:
     del sys.argv[1:4]
     # Equal soft and hard limits make the kernel kill without a core dump.
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    end_with(os.getppid())
     os.nice(niceness)
     # What counts cores to choose its number of threads then chooses one.
     cores = sorted(os.sched_getaffinity(0))

@@ -8,12 +8,10 @@ weights are the same with and without it.
 import csv
 import json
 import math
-import os
 import resource
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,18 +23,21 @@ from submission.errors import UserError
 from submission.networks import VAE
 from submission.runs.folder import RunFolder
 from submission.runs.history import History, Row
+from submission.runs.processes import last_line, start_in_background
 from submission.training.export import ExportError, export
 from submission.training.recipe import Scoring
 
-_ROOT = Path(__file__).resolve().parents[2]
-_ONE_THREAD = {
+# The evaluator's: one thread, and no GPU, which the steps keep to themselves.
+_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
     "NUMBA_NUM_THREADS": "1",
     "TF_NUM_INTRAOP_THREADS": "1",
     "TF_NUM_INTEROP_THREADS": "1",
+    "AICROWD_CUDA": "0",
 }
+_LOG = "evaluator.log"
 _CPU_SECONDS = "scoring_cpu_seconds"
 
 
@@ -168,28 +169,24 @@ class SelfScorer:
             seconds = time.monotonic() - clock
             # What a snapshot takes is the share's too, and less than a second is no limit.
             cpu_limit = max(1, int(self._allowance - seconds))
-            with (snapshot.path / "evaluator.log").open("wb") as log:
-                process = subprocess.Popen(
-                    self._command(snapshot, cpu_limit),
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    env=_environment(),
-                    # Ctrl-C in a terminal reaches the trainer, which decides.
-                    process_group=0,
-                )
+            process = start_in_background(
+                "evaluator",
+                self._arguments(snapshot),
+                snapshot.path / _LOG,
+                _ENVIRONMENT,
+                cpu_seconds=cpu_limit,
+                niceness=_niceness(self._share),
+            )
         except (UserError, ExportError, OSError) as error:
             self._warn(f"training could not score itself: {error}")
             self._due = started + (self._every or 0.0)
             return
         self._child = _Child(process, snapshot.path, row, started, seconds, cpu_limit)
 
-    def _command(self, snapshot: RunFolder, cpu_limit: int) -> list[str]:
+    def _arguments(self, snapshot: RunFolder) -> list[str]:
         settings = [part for setting in self._settings for part in ("--gin", setting)]
         return [
-            *(sys.executable, "-W", "ignore", "-m", "submission.runs.low_priority", str(cpu_limit)),
-            str(_niceness(self._share)),
-            *("evaluator", str(snapshot.representation), "--engine", "fast", "--no-report"),
+            *(str(snapshot.representation), "--engine", "fast", "--no-report"),
             *("--dataset", self._dataset, "--output", str(snapshot.path), *settings),
         ]
 
@@ -219,8 +216,9 @@ class SelfScorer:
             if code == EXIT_USER_ERROR:
                 # The same mistake would come back each time.
                 self._every = None
-            log = child.folder / "evaluator.log"
-            self._warn(f"training could not score itself: {_last_line(log)} (see {log})")
+            log = child.folder / _LOG
+            said = last_line(log) or "the evaluator said nothing"
+            self._warn(f"training could not score itself: {said} (see {log})")
 
     def _note(self, child: _Child) -> None:
         assert self._history is not None
@@ -243,21 +241,10 @@ def _niceness(share: float) -> int:
     return min(19, round(math.log((1 - share) / share, 1.25)))
 
 
-def _environment() -> dict[str, str]:
-    """The evaluator's: one thread, and no GPU, which the steps keep to themselves."""
-    path = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
-    return os.environ | _ONE_THREAD | {"AICROWD_CUDA": "0", "PYTHONPATH": path}
-
-
 def _cpu_seconds_of_children() -> float:
     """Of those that have ended and been waited for."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
-
-
-def _last_line(log: Path) -> str:
-    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    return lines[-1].removeprefix("error: ") if lines else "the evaluator said nothing"
 
 
 def _parsed(row: dict[str, str]) -> Row:
