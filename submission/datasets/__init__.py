@@ -1,32 +1,13 @@
 """The data sets of disentanglement_lib, by its names and in its folder layout, and `mpi3d_mini`."""
 
-from collections.abc import Callable
 from pathlib import Path
 
-from submission.datasets import cars3d, dsprites, mpi3d, rendered, shapes3d, smallnorb
+from submission.datasets.catalogue import CATALOGUE, entry_of
 from submission.datasets.dataset import Dataset
 from submission.datasets.origin import warn_if_unknown
 from submission.environment import Environment
-from submission.errors import UserError, nearest
 
-_LOADERS: dict[str, Callable[[str, Path], Dataset]] = {
-    "mpi3d_mini": rendered.load,
-    "mpi3d_mini_full": rendered.load,
-    "mpi3d_toy": mpi3d.load,
-    "mpi3d_realistic": mpi3d.load,
-    "mpi3d_real": mpi3d.load,
-    "mpi3d_real_complex": mpi3d.load,
-    "dsprites_full": dsprites.load,
-    "dsprites_noshape": dsprites.load,
-    "color_dsprites": dsprites.load,
-    "noisy_dsprites": dsprites.load,
-    "scream_dsprites": dsprites.load,
-    "cars3d": cars3d.load,
-    "smallnorb": smallnorb.load,
-    "shapes3d": shapes3d.load,
-}
-
-NAMES: tuple[str, ...] = tuple(_LOADERS)
+NAMES: tuple[str, ...] = tuple(CATALOGUE)
 
 __all__ = ["NAMES", "Dataset", "checked_name", "load", "load_unchecked"]
 
@@ -52,7 +33,7 @@ def load(name: str, data_root: Path | None = None) -> Dataset:
 
 def load_unchecked(name: str, data_root: Path | None = None) -> Dataset:
     """Opens a data set without a warning of files unknown; otherwise as `load`."""
-    return _LOADERS[checked_name(name)](name, data_root or Environment.read().data_root)
+    return entry_of(name).load(name, data_root or Environment.read().data_root)
 
 
 def checked_name(name: str) -> str:
@@ -67,6 +48,4 @@ def checked_name(name: str) -> str:
     Raises:
         UserError: It is none of `NAMES`; the message names the nearest.
     """
-    if name in _LOADERS:
-        return name
-    raise UserError(f"unknown data set {name!r}: {nearest(name, NAMES)}")
+    return entry_of(name).name

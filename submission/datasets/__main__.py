@@ -10,26 +10,14 @@ if __name__ == "__main__":
 import argparse
 import logging
 import math
-import os
 from pathlib import Path
 
 from submission.command_line import Parser, run_command_line
-from submission.datasets import (
-    NAMES,
-    cars3d,
-    dsprites,
-    load,
-    load_unchecked,
-    mpi3d,
-    mpi3d_mini,
-    rendered,
-    shapes3d,
-    smallnorb,
-)
+from submission.datasets import load, load_unchecked, mpi3d, mpi3d_mini, rendered
+from submission.datasets.catalogue import CATALOGUE, entry_of, remote_files
 from submission.datasets.contact_sheet import contact_sheet
 from submission.datasets.download import download
 from submission.datasets.image_cache import has_room
-from submission.datasets.locate import find
 from submission.datasets.origin import is_published, remember_as_known
 from submission.environment import Environment
 from submission.errors import UserError
@@ -58,7 +46,7 @@ def main() -> None:
     if arguments.command == "list":
         print(list_data_sets(data_root))
     elif arguments.command == "download":
-        download(arguments.name, data_root, arguments.challenge)
+        download(remote_files(arguments.name, arguments.challenge), data_root)
     elif arguments.command == "check":
         check(arguments.name, arguments.output, data_root)
     elif arguments.command == "render":
@@ -77,41 +65,19 @@ def list_data_sets(data_root: Path) -> str:
         A table, a data set a line.
     """
     lines = [f"{'name':20}{'here':6}{'images':>10}  {'factor sizes':17}  in {data_root}"]
-    for name in NAMES:
-        missing = missing_files(name, data_root)
+    for name, entry in CATALOGUE.items():
+        missing = entry.missing_files(data_root)
         state, note = "yes", ""
         if missing:
             state = "no"
-            note = "rendered on first use" if name in rendered.GRID_OF_NAME else f"no {missing[0]}"
+            note = "rendered on first use" if entry.is_rendered else f"no {missing[0]}"
         try:
-            sizes = _factor_sizes(name, data_root, here=not missing)
+            sizes = entry.sizes_here(data_root)
         except UserError as error:
-            state, note, sizes = "bad", str(error), mpi3d.PUBLISHED_SIZES
+            state, note, sizes = "bad", str(error), entry.factor_sizes
         grid = "x".join(map(str, sizes))
         lines.append(f"{name:20}{state:6}{math.prod(sizes):>10,}  {grid:17}  {note}".rstrip())
     return "\n".join(lines)
-
-
-def missing_files(name: str, data_root: Path) -> list[Path]:
-    """Lists the files (or folders) that a data set needs and that aren't there."""
-    if name in rendered.GRID_OF_NAME:
-        places = rendered.possible_paths(name, data_root)
-        return [] if any(map(os.path.exists, places)) else places[:1]
-    if name == "cars3d":
-        return [] if cars3d.find_folder(data_root) else [data_root / cars3d.FOLDER]
-    if name == "shapes3d":
-        needed = [Path(shapes3d.FOLDER) / shapes3d.HDF5_FILE]
-        if find(data_root, Path(shapes3d.FOLDER) / shapes3d.NPZ_FILE):
-            needed = []
-    elif name == "smallnorb":
-        needed = list(smallnorb.FILES)
-    elif name.startswith("mpi3d"):
-        needed = [mpi3d.file_of(name)]
-    else:
-        needed = [dsprites.FILE]
-        if name == "scream_dsprites":
-            needed.append(dsprites.SCREAM_FILE)
-    return [data_root / path for path in needed if find(data_root, path) is None]
 
 
 def render(grid: str, output: Path | None, data_root: Path) -> None:
@@ -157,8 +123,8 @@ def check(name: str, output: Path | None, data_root: Path) -> None:
     """
     output = output or Path(f"{name}.png")
     dataset = load_unchecked(name, data_root)
-    values = mpi3d.value_names(name, dataset.factor_sizes) if name in mpi3d.NAMES else ()
-    sheet = contact_sheet(dataset, values)
+    value_names = entry_of(name).value_names
+    sheet = contact_sheet(dataset, value_names(dataset.factor_sizes) if value_names else ())
     write_atomically(output, lambda file: sheet.save(file, format="png"))
     sizes = "x".join(map(str, dataset.factor_sizes))
     print(f"{name}: {len(dataset.images):,} images ({sizes}) in {dataset.path or 'memory'}")
@@ -190,18 +156,6 @@ def write_contact_sheet(output: Path, data_root: Path) -> None:
     sheet = mpi3d_mini.contact_sheet(dataset.images, dataset.factor_sizes)
     write_atomically(output, lambda file: sheet.save(file, format="png"))
     print(output)
-
-
-def _factor_sizes(name: str, data_root: Path, here: bool) -> tuple[int, ...]:
-    if name in rendered.GRID_OF_NAME:
-        return rendered.GRIDS[rendered.GRID_OF_NAME[name]]
-    if name.startswith("mpi3d"):
-        found = find(data_root, mpi3d.file_of(name)) if here else None
-        if found is None or found.suffix.lower() == ".gz":
-            return mpi3d.published_sizes(name)
-        return mpi3d.SIZES_OF_COUNT[mpi3d.open_file(found, name).shape[0]]
-    families = {"cars3d": cars3d, "smallnorb": smallnorb, "shapes3d": shapes3d}
-    return families.get(name, dsprites).FACTOR_SIZES
 
 
 def _parse_sizes(grid: str) -> tuple[int, ...]:

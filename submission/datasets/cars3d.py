@@ -1,5 +1,9 @@
 """Cars3D: 183 car models from 96 sides (Reed et al., 2015, Deep Visual Analogy-Making)."""
 
+import functools
+import re
+import shutil
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +15,7 @@ from submission.datasets.image_cache import ImageSource, damage_named, open_imag
 from submission.datasets.locate import find, missing
 from submission.datasets.progress import progress
 from submission.errors import UserError
+from submission.runs.files import write_atomically
 
 FOLDER = "cars"
 FACTOR_NAMES = ("elevation", "azimuth", "object_type")
@@ -64,6 +69,28 @@ def find_folder(data_root: Path) -> Path | None:
     """
     found = find(data_root, Path(FOLDER)) or find(data_root, Path("data") / FOLDER)
     return found or (data_root if any(data_root.glob("car_*.mat")) else None)
+
+
+def unpack(archive: Path, folder: Path) -> None:
+    """Takes the .mat files of the cars out of the archive, which holds other data sets too.
+
+    Args:
+        archive: The published `.tar.gz` file.
+        folder: Where they go.
+
+    Raises:
+        UserError: It is damaged, or they can't be written.
+    """
+    with damage_named(archive), tarfile.open(archive) as packed:
+        for member in packed:
+            # Only the last part of a member's name is used: it can't lead out of the folder.
+            if member.isfile() and re.search(r"(^|/)cars/[^./][^/]*\.mat$", member.name):
+                content = packed.extractfile(member)
+                if content is not None:
+                    write_atomically(
+                        folder / Path(member.name).name,
+                        functools.partial(shutil.copyfileobj, content),
+                    )
 
 
 def open_folder(folder: Path) -> ImageSource:

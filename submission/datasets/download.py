@@ -1,29 +1,24 @@
 """Fetching the published files: resumed after a dropped connection, checked before they count."""
 
 import errno
-import functools
 import hashlib
 import json
 import logging
 import os
 import re
-import shutil
-import tarfile
 import time
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import requests
 import urllib3
 
-from submission.datasets import cars3d, checked_name, dsprites, mpi3d, shapes3d, smallnorb
-from submission.datasets.image_cache import ImageSource, damage_named, exclusive, has_room
-from submission.datasets.locate import find, gunzip
+from submission.datasets.image_cache import ImageSource, exclusive, has_room
 from submission.datasets.progress import progress
+from submission.datasets.remote import RemoteFile
 from submission.errors import UserError
-from submission.runs.files import out_of_room, write_atomically, write_json
+from submission.runs.files import out_of_room, write_json
 
 PIECE_BYTES = 2**20
 ATTEMPTS_WITHOUT_PROGRESS = 5
@@ -38,30 +33,6 @@ HEADERS = {
 }
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class RemoteFile:
-    """One published file.
-
-    Attributes:
-        url: Where it is published today.
-        path: Where it belongs, relative to the data root: a file, or the folder it is unpacked in.
-        check: Raises `UserError` unless the file has the structure it should have (for an archive:
-            unless its unpacked content has); returns its images where it holds some.
-        size: Its length in bytes, if published.
-        checksum: The algorithm and the hexadecimal digest, if published.
-        unpack: How it gets from the download to `path`, if not by being renamed.
-        older_urls: Where it was published before, the latest first.
-    """
-
-    url: str
-    path: Path
-    check: Callable[[Path], ImageSource | Any]
-    size: int | None = None
-    checksum: tuple[str, str] | None = None
-    unpack: Callable[[Path, Path], None] | None = None
-    older_urls: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -87,57 +58,25 @@ class _Dropped(Exception):
     """The transfer stopped for a reason that may pass."""
 
 
-def download(name: str, data_root: Path, of_challenge: bool = False) -> None:
-    """Fetches a data set's published files into disentanglement_lib's folder layout.
+def download(remote_files: Iterable[RemoteFile], data_root: Path) -> None:
+    """Fetches published files into disentanglement_lib's folder layout.
 
     Files that are there and whole are left alone; interrupted downloads are resumed.
 
     Args:
-        name: The data set.
+        remote_files: The files.
         data_root: The folder of the data sets.
-        of_challenge: For mpi3d_toy and mpi3d_realistic, keep of the 1,036,800 images published
-            since the 460,800 that show the challenge's colours and shapes.
 
     Raises:
-        UserError: There is no such file, no network or no room, or the content is wrong.
+        UserError: There is no such file, no network or no room, the content is wrong, or what
+            stands in a file's place must not be replaced.
     """
-    remotes = remote_files(name, of_challenge)
-    if of_challenge:
-        _refuse_published(find(data_root, mpi3d.file_of(name)))
-    for remote in remotes:
+    remote_files = tuple(remote_files)
+    for remote in remote_files:
         fetch(remote, data_root)
-    if of_challenge:
-        log.info(
-            "cut from the published file by the colours and shapes that the authors named in 2019; "
-            "the challenge's own file, which is gone, can't be compared"
-        )
-
-
-def remote_files(name: str, of_challenge: bool = False) -> list[RemoteFile]:
-    """Lists the files that a data set needs; arguments and errors as `download`."""
-    if checked_name(name).startswith("mpi3d_mini"):
-        raise UserError(
-            f"{name} is rendered, not downloaded: `python -m submission.datasets render`"
-        )
-    if of_challenge:
-        if name not in _OF_CHALLENGE:
-            raise UserError(f"the challenge has no file of its own for {name}: omit --challenge")
-        return [replace(_MPI3D[name], check=mpi3d.open_challenge_file, unpack=mpi3d.cut_challenge)]
-    if name == mpi3d.COMPLEX:
-        raise UserError(
-            f"{name} is on Google Drive only: get real3d_complicated_shapes_ordered.npz by hand "
-            "from https://drive.google.com/file/d/1Tp8eTdHxgUMtsZv5uAoYAbJR1BOa_OQm/view and put "
-            f"it at {mpi3d.file_of(name)} in the folder of the data sets"
-        )
-    if name in _MPI3D:
-        return [_MPI3D[name]]
-    if name == "cars3d":
-        return [_CARS3D]
-    if name == "smallnorb":
-        return _SMALLNORB
-    if name == "shapes3d":
-        return [_SHAPES3D]
-    return [_DSPRITES, _SCREAM] if name == "scream_dsprites" else [_DSPRITES]
+    for remote in remote_files:
+        if remote.note:
+            log.info(remote.note)
 
 
 def fetch(remote: RemoteFile, data_root: Path) -> None:
@@ -150,6 +89,9 @@ def fetch(remote: RemoteFile, data_root: Path) -> None:
     Raises:
         UserError: As `download`.
     """
+    occupant = remote.find_file(data_root, remote.path)
+    if remote.keep is not None and occupant is not None:
+        remote.keep(occupant)
     target = data_root / remote.path
     part = target.with_name(f"{Path(remote.url).name}.part")
     try:
@@ -157,7 +99,7 @@ def fetch(remote: RemoteFile, data_root: Path) -> None:
     except OSError as error:
         raise UserError(f"{part.parent} can't be made: {error.strerror}") from error
     with exclusive(part.parent):
-        found = find(data_root, remote.path)
+        found = remote.find_file(data_root, remote.path)
         if found is not None and _is_whole(remote, found):
             log.info("%s is there already", found)
             return
@@ -346,17 +288,6 @@ def _is_whole(remote: RemoteFile, found: Path) -> bool:
     return True
 
 
-def _refuse_published(path: Path | None) -> None:
-    """Refuses to put the challenge's images in the place of a whole file with more of them."""
-    if path is None:
-        return
-    try:
-        mpi3d.open_file(path)
-    except UserError:  # damaged: it will be fetched again
-        return
-    mpi3d.open_challenge_file(path)
-
-
 def _unpack(remote: RemoteFile, part: Path, target: Path) -> None:
     """Unpacks a download; what can't be unpacked is removed, so that the next attempt starts anew.
 
@@ -408,118 +339,3 @@ def _verify_checksum(remote: RemoteFile, part: Path) -> None:
             f"{remote.url} is not the published file: its {algorithm} is {digest.hexdigest()}, "
             f"not {published}; run the command again, or get the file by hand"
         )
-
-
-def _unpack_cars(part: Path, folder: Path) -> None:
-    """Takes the .mat files of the cars out of the archive, which holds other data sets too."""
-    with damage_named(part), tarfile.open(part) as archive:
-        for member in archive:
-            # Only the last part of a member's name is used: it can't lead out of the folder.
-            if member.isfile() and re.search(r"(^|/)cars/[^./][^/]*\.mat$", member.name):
-                content = archive.extractfile(member)
-                if content is not None:
-                    write_atomically(
-                        folder / Path(member.name).name,
-                        functools.partial(shutil.copyfileobj, content),
-                    )
-
-
-def _mpi3d_file(name: str, *older_urls: str) -> RemoteFile:
-    return RemoteFile(
-        f"https://huggingface.co/datasets/waleedgondal/mpi3d/resolve/main/{name}.npz",
-        mpi3d.file_of(name),
-        mpi3d.open_file,
-        older_urls=(
-            *older_urls,
-            f"{_GOOGLE}/disentanglement_dataset/Final_Dataset/{name}.npz",
-        ),
-    )
-
-
-# Where the files are: the README of rr-learning/disentanglement_dataset for MPI3D, today's and
-# older ones (but the real.npz of 2024, which is scrambled); disentanglement_lib's
-# dlib_download_data for dSprites, the scream, Cars3D and smallNORB; deepmind/3d-shapes for 3D
-# Shapes. The md5 sums are those that nmichlo/disent (Cars3D) and vaetc (dSprites) check; the sizes
-# and sha256 sums are those of tensorflow/datasets (url_checksums). MPI3D's are in origin.py: files
-# that were compressed anew since may be right and have others.
-_GOOGLE = "https://storage.googleapis.com"
-_OF_2024 = f"{_GOOGLE}/mpi3d_disentanglement_dataset/data"
-_OF_CHALLENGE = ("mpi3d_toy", "mpi3d_realistic")
-_MPI3D = {
-    "mpi3d_toy": _mpi3d_file("mpi3d_toy", f"{_OF_2024}/mpi3d_toy.npz"),
-    "mpi3d_realistic": _mpi3d_file("mpi3d_realistic", f"{_OF_2024}/mpi3d_realistic.npz"),
-    "mpi3d_real": _mpi3d_file("mpi3d_real"),
-}
-_DSPRITES = RemoteFile(
-    f"https://github.com/deepmind/dsprites-dataset/raw/master/{dsprites.FILE.name}",
-    dsprites.FILE,
-    dsprites.open_file,
-    checksum=("md5", "7da33b31b13a06f4b04a70402ce90c2e"),
-)
-_SCREAM = RemoteFile(
-    "https://upload.wikimedia.org/wikipedia/commons/f/f4/The_Scream.jpg",
-    dsprites.SCREAM_FILE,
-    dsprites.read_scream,
-)
-_CARS3D = RemoteFile(
-    "http://www.scottreed.info/files/nips2015-analogy-data.tar.gz",
-    Path(cars3d.FOLDER),
-    cars3d.open_folder,
-    checksum=("md5", "4e866a7919c1beedf53964e6f7a23686"),
-    unpack=_unpack_cars,
-)
-_SMALLNORB = [
-    RemoteFile(
-        f"https://cs.nyu.edu/~ylclab/data/norb-v1.0-small/{chunk}-{kind}.mat.gz",
-        Path(smallnorb.FOLDER) / f"{chunk}-{kind}.mat",
-        smallnorb.read_matrix,
-        size,
-        ("sha256", sha256),
-        gunzip,
-    )
-    for chunk, kind, size, sha256 in (
-        (
-            smallnorb.CHUNKS[0],
-            "dat",
-            131_896_188,
-            "5ffd6272a07d32695ee1082a26a41a93a37aab8c28da047f8c34ed348d214873",
-        ),
-        (
-            smallnorb.CHUNKS[0],
-            "cat",
-            348,
-            "2784e542c1922060691090952b6cd6278879a216c90f81476f0f00256d42cdaa",
-        ),
-        (
-            smallnorb.CHUNKS[0],
-            "info",
-            71_052,
-            "de7eb932ebe7a4ee16217fead60660d0eb3d23632c2f4d1c51f88c501c17bf32",
-        ),
-        (
-            smallnorb.CHUNKS[1],
-            "dat",
-            130_799_817,
-            "cf7104eed3e51174d2f65b66d1e5878b9da233b886f161b0d88f4510ba2c7474",
-        ),
-        (
-            smallnorb.CHUNKS[1],
-            "cat",
-            347,
-            "ecaf6d5bb8c3bc5eab9cf0258f6d2198dd474e016e374836fc097f2e5ff509ff",
-        ),
-        (
-            smallnorb.CHUNKS[1],
-            "info",
-            10_428,
-            "16adf314226327ee006d1a44db8cfef52773c06c829951d5653a9f6f310248a2",
-        ),
-    )
-]
-_SHAPES3D = RemoteFile(
-    f"{_GOOGLE}/3d-shapes/3dshapes.h5",
-    Path(shapes3d.FOLDER) / shapes3d.HDF5_FILE,
-    shapes3d.open_file,
-    267_573_662,
-    ("sha256", "0a0f6ed98baff276a50f3a081a7434d788da63cb135a98189b2a5b5769be1785"),
-)

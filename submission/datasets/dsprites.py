@@ -20,6 +20,7 @@ from submission.errors import UserError
 
 FILE = Path("dsprites") / "dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz"
 SCREAM_FILE = Path("scream") / "scream.jpg"
+OTHER_NAMES = {"scream.jpg": ("The_Scream.jpg",)}
 FACTOR_NAMES = ("color", "shape", "scale", "orientation", "position_x", "position_y")
 FACTOR_SIZES = (1, 3, 6, 40, 32, 32)
 SIDE = 64
@@ -49,7 +50,7 @@ def load(name: str, data_root: Path) -> Dataset:
     elif name == "noisy_dsprites":
         paint = paint_noise
     elif name == "scream_dsprites":
-        scream = read_scream(require(data_root, SCREAM_FILE, name))
+        scream = read_scream(require(data_root, SCREAM_FILE, name, OTHER_NAMES))
         paint = functools.partial(paint_scream, scream=scream)
     images, fingerprint = open_images(open_file(path))
     return Dataset(

@@ -4,26 +4,25 @@ import gzip
 import logging
 import os
 import shutil
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from submission.datasets.image_cache import damage_named, exclusive
 from submission.errors import UserError
 from submission.runs.files import write_atomically
 
-# What files were called where they were published, by the name that disentanglement_lib gives them.
-OTHER_NAMES = {
-    "mpi3d_toy.npz": ("sim_toy_64x_ordered_without_heldout_factors.npz",),
-    "mpi3d_realistic.npz": ("sim_realistic_64x_ordered_without_heldout_factors.npz",),
-    "mpi3d_real.npz": ("real.npz",),
-    "mpi3d_real_complex.npz": ("real3d_complicated_shapes_ordered.npz",),
-    "scream.jpg": ("The_Scream.jpg",),
-}
 COPY_BYTES = 2**20
 
 log = logging.getLogger(__name__)
 
+OtherNames = Mapping[str, Sequence[str]]
+"""What files were called where they were published, by the name disentanglement_lib gives them."""
 
-def find(data_root: Path, expected: Path) -> Path | None:
+Finder = Callable[[Path, Path], Path | None]
+"""Finds a file in a data root, given where it belongs, as `find` does."""
+
+
+def find(data_root: Path, expected: Path, other_names: OtherNames | None = None) -> Path | None:
     """Finds a file or folder where it belongs, or one step off.
 
     A step is: in the data root instead of its folder, written in another case, under the name it
@@ -32,6 +31,7 @@ def find(data_root: Path, expected: Path) -> Path | None:
     Args:
         data_root: The folder of the data sets.
         expected: Where disentanglement_lib looks for it, relative to the data root.
+        other_names: What it was called where it was published.
 
     Returns:
         Its path, ending in `.gz` if only that is there; None when there is nothing of the kind.
@@ -42,8 +42,9 @@ def find(data_root: Path, expected: Path) -> Path | None:
     home = data_root
     for part in expected.parent.parts:
         home = _entry(home, part) or home / part
+    others = (other_names or {}).get(expected.name, ())
     for folder in (home, data_root):
-        for name in (expected.name, *OTHER_NAMES.get(expected.name, ())):
+        for name in (expected.name, *others):
             for ending in ("", ".gz"):
                 found = _entry(folder, name + ending)
                 if found is not None:
@@ -51,13 +52,16 @@ def find(data_root: Path, expected: Path) -> Path | None:
     return None
 
 
-def require(data_root: Path, expected: Path, name: str) -> Path:
+def require(
+    data_root: Path, expected: Path, name: str, other_names: OtherNames | None = None
+) -> Path:
     """Finds a file or folder as `find` does, and unpacks one that is packed by gzip beside it.
 
     Args:
         data_root: The folder of the data sets.
         expected: Where disentanglement_lib looks for it, relative to the data root.
         name: The data set that needs it.
+        other_names: As for `find`.
 
     Returns:
         Its path.
@@ -65,7 +69,7 @@ def require(data_root: Path, expected: Path, name: str) -> Path:
     Raises:
         UserError: There is nothing of the kind, or it can't be read or unpacked.
     """
-    found = find(data_root, expected)
+    found = find(data_root, expected, other_names)
     if found is None:
         raise missing(data_root / expected, name)
     if found.suffix.lower() != ".gz":

@@ -35,6 +35,12 @@ PUBLISHED_SIZES = (6, 6, 2, 3, 3, 40, 40)
 SIZES_OF_COUNT = {460_800: CHALLENGE_SIZES, 1_036_800: PUBLISHED_SIZES}
 NAMES = ("mpi3d_toy", "mpi3d_realistic", "mpi3d_real", "mpi3d_real_complex")
 COMPLEX = "mpi3d_real_complex"
+OTHER_NAMES = {
+    "mpi3d_toy.npz": ("sim_toy_64x_ordered_without_heldout_factors.npz",),
+    "mpi3d_realistic.npz": ("sim_realistic_64x_ordered_without_heldout_factors.npz",),
+    "mpi3d_real.npz": ("real.npz",),
+    "mpi3d_real_complex.npz": ("real3d_complicated_shapes_ordered.npz",),
+}
 
 # The values of the first two factors: the README of rr-learning/disentanglement_dataset for those
 # published, its version of 2019 (006e7f7) for the challenge's, whose file left the others out.
@@ -67,7 +73,7 @@ def load(name: str, data_root: Path) -> Dataset:
     Raises:
         UserError: The file is missing, damaged or no MPI3D file.
     """
-    path = require(data_root, file_of(name), name)
+    path = require(data_root, file_of(name), name, OTHER_NAMES)
     images, fingerprint = open_images(open_file(path, name))
     return Dataset(
         name=name,
@@ -88,6 +94,11 @@ def file_of(name: str) -> Path:
 def published_sizes(name: str) -> tuple[int, ...]:
     """The factor sizes of the file that is published today."""
     return CHALLENGE_SIZES if name == COMPLEX else PUBLISHED_SIZES
+
+
+def sizes_in(path: Path, name: str) -> tuple[int, ...]:
+    """Reads the factor sizes of a file; arguments and errors as `open_file`."""
+    return SIZES_OF_COUNT[open_file(path, name).shape[0]]
 
 
 def value_names(name: str, factor_sizes: tuple[int, ...]) -> tuple[tuple[str, ...], ...]:
@@ -152,6 +163,22 @@ def open_challenge_file(path: Path) -> ImageSource:
             "away, or name another folder with --data-root"
         )
     return source
+
+
+def keep_published(path: Path) -> None:
+    """Refuses to put the challenge's images in the place of a whole file with more of them.
+
+    Args:
+        path: The `.npz` file that stands there.
+
+    Raises:
+        UserError: It is whole and holds the published grid.
+    """
+    try:
+        open_file(path)
+    except UserError:  # damaged: it will be fetched again
+        return
+    open_challenge_file(path)
 
 
 def cut_challenge(published: Path, target: Path) -> None:

@@ -88,7 +88,26 @@ def load(name: str, data_root: Path) -> Dataset:
 def possible_paths(name: str, data_root: Path) -> list[Path]:
     """Lists where the rendered file may stand, the best place first."""
     folders = [data_root, user_cache_folder()]
-    return [folder / FOLDER / f"{name}.npz" for folder in folders if folder is not None]
+    return [folder / file_of(name) for folder in folders if folder is not None]
+
+
+def file_of(name: str) -> Path:
+    """Where the rendered file belongs, relative to the data root."""
+    return Path(FOLDER) / f"{name}.npz"
+
+
+def find_file(data_root: Path, expected: Path) -> Path | None:
+    """Finds a rendered file in one of the places where it may stand.
+
+    Args:
+        data_root: The folder of the data sets.
+        expected: `file_of` its name.
+
+    Returns:
+        Its path; None when it is in none of them.
+    """
+    places = possible_paths(expected.stem, data_root)
+    return next((place for place in places if os.path.exists(place)), None)
 
 
 def render(factor_sizes: Sequence[int]) -> np.ndarray:

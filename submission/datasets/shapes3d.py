@@ -62,6 +62,11 @@ def load(name: str, data_root: Path) -> Dataset:
     )
 
 
+def find_file(data_root: Path, expected: Path) -> Path | None:
+    """Finds the `.npz`, else the HDF5 file where it is expected, as `locate.find` does."""
+    return find(data_root, Path(FOLDER) / NPZ_FILE) or find(data_root, expected)
+
+
 def open_file(path: Path) -> ImageSource:
     """Checks that a file has the structure of 3D Shapes, its images in the grid's order.
 

@@ -17,7 +17,9 @@ import numpy as np
 import pytest
 
 from submission.datasets import NAMES, cars3d, download, image_cache, locate, mpi3d, smallnorb
-from submission.datasets.download import RemoteFile, fetch, remote_files, transfer
+from submission.datasets.catalogue import remote_files
+from submission.datasets.download import fetch, transfer
+from submission.datasets.remote import RemoteFile
 from submission.errors import UserError
 
 CONTENT = np.random.RandomState(0).bytes(300_000)
@@ -454,7 +456,7 @@ def test_only_the_cars_are_taken_out_of_their_archive(
             member.size = len(name)
             packed.addfile(member, io.BytesIO(name.encode()))
     server.content = file.getvalue()
-    remote = RemoteFile(server.url, Path("cars"), cars3d.open_folder, unpack=download._unpack_cars)
+    remote = RemoteFile(server.url, Path("cars"), cars3d.open_folder, unpack=cars3d.unpack)
     fetch(remote, tmp_path / "root")
     assert names(tmp_path / "root" / "cars") == ["car_001_mesh.mat", "car_002_mesh.mat"]
     assert names(tmp_path / "root") == ["cars"]
@@ -624,7 +626,7 @@ def test_the_published_file_is_not_replaced_by_the_challenges(
     path.parent.mkdir()
     path.write_bytes(packed(small_grids))
     with pytest.raises(UserError, match=r"mpi3d_toy\.npz holds the 72 images .*--data-root"):
-        download.download("mpi3d_toy", tmp_path, of_challenge=True)
+        download.download(remote_files("mpi3d_toy", of_challenge=True), tmp_path)
     assert path.read_bytes() == packed(small_grids)
 
 

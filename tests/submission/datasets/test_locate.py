@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from submission.datasets.locate import find, require
+from submission.datasets.mpi3d import OTHER_NAMES
 from submission.errors import UserError
 
 EXPECTED = Path("mpi3d_toy") / "mpi3d_toy.npz"
@@ -27,8 +28,8 @@ def put(path: Path, content: bytes = b"content") -> Path:
 )
 def test_a_file_one_step_off_is_found(tmp_path: Path, place: str) -> None:
     path = put(tmp_path / place)
-    assert find(tmp_path, EXPECTED) == path
-    assert require(tmp_path, EXPECTED, "mpi3d_toy") == path
+    assert find(tmp_path, EXPECTED, OTHER_NAMES) == path
+    assert require(tmp_path, EXPECTED, "mpi3d_toy", OTHER_NAMES) == path
 
 
 def test_the_right_place_and_case_come_first(tmp_path: Path) -> None:
