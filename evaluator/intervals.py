@@ -43,6 +43,10 @@ def t_interval(scores: Sequence[float]) -> Interval:
 
     Raises:
         ValueError: Fewer than two scores have no spread.
+
+    Example:
+        >>> print(t_interval([0.31, 0.29, 0.30]))
+        0.300 ± 0.025
     """
     if len(scores) < 2:
         raise ValueError(f"an interval needs two scores or more, not {len(scores)}")

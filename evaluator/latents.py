@@ -48,6 +48,11 @@ def latents_of(record: Mapping[str, Any]) -> Latents | None:
 
     Returns:
         None where it doesn't tell, as earlier versions' doesn't.
+
+    Example:
+        >>> record = {"kl_per_latent": [2.0, 0.1], "posterior_mean_variance_per_latent": [0.9, 0.0]}
+        >>> latents_of(record).in_use
+        (0,)
     """
     kl = finite_numbers(record.get("kl_per_latent"))
     variance = finite_numbers(record.get("posterior_mean_variance_per_latent"))

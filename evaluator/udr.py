@@ -85,6 +85,10 @@ def spearman(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
     Returns:
         [latents of one, latents of the other], in [0, 1].
+
+    Example:
+        >>> spearman(np.array([[1.0], [2.0], [3.0]]), np.array([[9.0], [4.0], [1.0]])).round(12)
+        array([[1.]])
     """
     from scipy.stats import rankdata
 
@@ -118,6 +122,10 @@ def agreement(similarity: np.ndarray) -> float:
     Returns:
         The mean over the latents of max(r)^2 / sum(r), averaged over the two models; 0 for a latent
         without any similarity, and where a model has no latents.
+
+    Example:
+        >>> agreement(np.eye(3)), agreement(np.ones((3, 3)))
+        (1.0, 0.3333333333333333)
     """
     if not similarity.size:
         return 0.0

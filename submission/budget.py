@@ -27,6 +27,10 @@ def parse_duration(text: str, setting: str, above_zero: bool = False) -> float:
 
     Raises:
         UserError: The text is no duration.
+
+    Example:
+        >>> parse_duration("1h30m", "--budget")
+        5400.0
     """
     seconds = _seconds(text)
     if seconds is None or (above_zero and seconds == 0):
@@ -69,7 +73,12 @@ class Duration:
 
 
 def format_duration(seconds: float) -> str:
-    """A duration as a person says it: `1h02m`, `4m05s`, `7s`."""
+    """A duration as a person says it: `1h02m`, `4m05s`, `7s`.
+
+    Example:
+        >>> format_duration(245)
+        '4m05s'
+    """
     whole = round(seconds)
     hours, minutes = divmod(whole // 60, 60)
     if hours:
@@ -118,7 +127,12 @@ class Budget:
 
 
 def affordable_steps(seconds_left: float, seconds_per_step: float, most: int) -> int:
-    """Steps that fit into the seconds left, at most `most`, at least 0."""
+    """Steps that fit into the seconds left, at most `most`, at least 0.
+
+    Example:
+        >>> affordable_steps(60.0, seconds_per_step=0.25, most=100_000)
+        240
+    """
     return max(0, min(most, int(seconds_left / seconds_per_step)))
 
 

@@ -27,7 +27,12 @@ class UserError(Exception):
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
-    """A hint for a misspelt name: the nearest valid one, or all of them if none is near."""
+    """A hint for a misspelt name: the nearest valid one, or all of them if none is near.
+
+    Example:
+        >>> nearest("beta_tvae", ["beta_tcvae", "factor_vae"])
+        'did you mean beta_tcvae?'
+    """
     names = sorted(valid)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     return f"did you mean {close[0]}?" if close else f"choose one of {', '.join(names)}"

@@ -50,7 +50,12 @@ class NetworkShape:
     width: Annotated[Width, Unless("width.candidates")] = 1.0
 
     def channels(self, paper: tuple[int, ...]) -> list[int]:
-        """The paper's numbers of kernels, scaled by the width, and at least 4."""
+        """The paper's numbers of kernels, scaled by the width, and at least 4.
+
+        Example:
+            >>> NetworkShape(image_channels=3, width=0.5).channels((32, 64, 256))
+            [16, 32, 128]
+        """
         return [max(4, round(self.width * count)) for count in paper]
 
 

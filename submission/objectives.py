@@ -64,7 +64,12 @@ def bernoulli_reconstruction(logits: Tensor, images: Tensor) -> Tensor:
 
 
 def kl_to_prior(posterior: Posterior) -> Tensor:
-    """KL(q(z_j|x) || N(0, 1)) of each image and latent, `[batch, latents]`, in closed form."""
+    """KL(q(z_j|x) || N(0, 1)) of each image and latent, `[batch, latents]`, in closed form.
+
+    Example:
+        >>> kl_to_prior(Posterior(torch.tensor([[0.0, 2.0]]), torch.zeros(1, 2)))
+        tensor([[0., 2.]])
+    """
     mean, log_variance = posterior
     return 0.5 * (mean.square() + log_variance.exp() - log_variance - 1.0)
 
@@ -111,7 +116,13 @@ def total_correlation(sample: Tensor, posterior: Posterior) -> Tensor:
 
 
 def covariance(values: Tensor) -> Tensor:
-    """The biased (1/M) covariance matrix `[latents, latents]` of values `[batch, latents]`."""
+    """The biased (1/M) covariance matrix `[latents, latents]` of values `[batch, latents]`.
+
+    Example:
+        >>> covariance(torch.tensor([[1.0, 0.0], [-1.0, 0.0]]))
+        tensor([[1., 0.],
+                [0., 0.]])
+    """
     centred = values - values.mean(dim=0)
     return centred.T @ centred / values.shape[0]
 
@@ -123,6 +134,10 @@ def dip_penalty(matrix: Tensor, lambda_d: float, lambda_od: float) -> Tensor:
         matrix: A covariance matrix `[latents, latents]`.
         lambda_d: Weight of the diagonal.
         lambda_od: Weight of the off-diagonal.
+
+    Example:
+        >>> dip_penalty(torch.tensor([[1.0, 0.5], [0.5, 1.0]]), lambda_d=10.0, lambda_od=1.0)
+        tensor(0.5000)
     """
     diagonal = matrix.diagonal()
     off_diagonal = matrix - torch.diag(diagonal)

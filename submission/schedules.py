@@ -28,6 +28,10 @@ def capacity(
 
     Returns:
         The capacity in nats.
+
+    Example:
+        >>> [capacity(step, planned_steps=4000) for step in (0, 1000, 2000, 3000)]
+        [0.0, 12.5, 25.0, 25.0]
     """
     length = steps if share is None else min(steps, share * planned_steps)
     return final * min(1.0, step / max(1.0, length))

@@ -61,7 +61,12 @@ class Interval:
         )
 
     def describe(self, kind: str) -> str:
-        """See `Condition`."""
+        """See `Condition`.
+
+        Example:
+            >>> Interval(gt=0, le=1).describe("a number")
+            'a number, above 0, at most 1'
+        """
         bounds = (
             None if self.ge is None else f"{self.ge:,} or more",
             None if self.gt is None else f"above {self.gt:,}",
@@ -128,6 +133,10 @@ def fits(value: Any, kind: Any) -> bool:
     Args:
         value: The value.
         kind: The annotation.
+
+    Example:
+        >>> fits(0.5, Share), fits(1.5, Share), fits("half", Share)
+        (True, False, False)
     """
     origin, parts = get_origin(kind), get_args(kind)
     if origin is Annotated:

@@ -74,6 +74,11 @@ def kendall(x: _Floats, y: _Floats, weights: _Floats) -> _Floats:
 
     Returns:
         [samples]; NaN where all of a sample's x, or y, are the same.
+
+    Example:
+        >>> x, y = np.array([1.0, 2.0, 3.0]), np.array([1.0, 3.0, 2.0])
+        >>> float(kendall(x, y, np.ones((1, 3)))[0].round(4))
+        0.3333
     """
     sign_x, sign_y = (np.sign(values[:, None] - values) for values in (x, y))
 

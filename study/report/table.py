@@ -103,6 +103,11 @@ def ranks(summary: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         A row for each method, a column for each of the table's; NaN where a method has no mean.
+
+    Example:
+        >>> rows = [("vae", "mig", 0.1), ("beta_vae", "mig", 0.2)]
+        >>> ranks(pd.DataFrame(rows, columns=["label", "metric", "mean"]))["mig"].to_dict()
+        {'vae': 2.0, 'beta_vae': 1.0}
     """
     means = summary.pivot(index="label", columns="metric", values="mean")
     order = means.loc[summary["label"].unique(), summary["metric"].unique()]

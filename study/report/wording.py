@@ -49,7 +49,12 @@ def counted(number: int, noun: str) -> str:
 
 
 def listed(names: Sequence[str]) -> str:
-    """Such as `DCI, SAP and MIG`."""
+    """Such as `DCI, SAP and MIG`.
+
+    Example:
+        >>> listed(["DCI", "SAP", "MIG"])
+        'DCI, SAP and MIG'
+    """
     return " and ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)
 
 
