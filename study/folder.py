@@ -1,17 +1,17 @@
 """The folder of a study: what lies where, and who may work there."""
 
 import contextlib
-import fcntl
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
-from submission.errors import UserError, disk_errors_told
+from submission.errors import UserError
 from submission.runs.folder import RunFolder
+from submission.runs.locks import lock, open_lock
 
 _SECONDS_BETWEEN_LOOKS = 0.5
+_REMEDY = "give --output a folder of yours"
 
 
 class Stopped(Exception):
@@ -55,8 +55,8 @@ def sole_study(folder: StudyFolder) -> Iterator[None]:
     Raises:
         UserError: Another process holds it, or it can't be written.
     """
-    with _opened(folder.path / ".study.lock") as file:
-        if not _lock(file):
+    with open_lock(folder.path / ".study.lock", folder.path, _REMEDY) as file:
+        if not lock(file):
             raise UserError(
                 f"another `python -m study` works in {folder.path}: wait for it, or give --output"
             )
@@ -82,24 +82,9 @@ def sole_worker(folder: StudyFolder, run: str, stopping: Callable[[], bool]) -> 
         Stopped: It was told to stop.
         UserError: The folder can't be written.
     """
-    with _opened(folder.runs / f".{run}.worker.lock") as file:
-        while not _lock(file):
+    with open_lock(folder.runs / f".{run}.worker.lock", folder.runs, _REMEDY) as file:
+        while not lock(file):
             if stopping():
                 raise Stopped
             time.sleep(_SECONDS_BETWEEN_LOOKS)
         yield file.fileno()
-
-
-def _opened(path: Path) -> IO[str]:
-    with disk_errors_told(path.parent, "give --output a folder of yours"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path.open("w")
-
-
-def _lock(file: IO[str]) -> bool:
-    """Locks a file for as long as it is open, unless another process has it."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

@@ -7,7 +7,6 @@ exactly this source, told by the size and modification time of its files.
 """
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import logging
@@ -26,6 +25,7 @@ import numpy as np
 from submission.datasets.progress import progress
 from submission.errors import UserError
 from submission.runs.files import out_of_room, remove_leftovers, write_atomically, write_json
+from submission.runs.locks import lock
 
 CHUNK_BYTES = 16 * 2**20
 STAMP_VERSION = 1
@@ -276,7 +276,9 @@ def exclusive(folder: Path) -> Iterator[None]:
         return
     try:
         with contextlib.suppress(OSError):
-            _lock(descriptor, folder)
+            if not lock(descriptor):
+                log.warning("waiting for another process that writes in %s", folder)
+                lock(descriptor, wait=True)
             remove_leftovers(folder)
         yield
     finally:
@@ -489,11 +491,3 @@ def _new_digest(shape: tuple[int, ...]) -> Any:
 
 def _images_per_chunk(shape: tuple[int, ...]) -> int:
     return max(1, CHUNK_BYTES // max(1, math.prod(shape[1:])))
-
-
-def _lock(descriptor: int, folder: Path) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        log.warning("waiting for another process that writes in %s", folder)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)

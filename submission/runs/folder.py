@@ -1,14 +1,14 @@
 """The folder of one run: what lies where, and who may write there."""
 
 import contextlib
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from submission.errors import UserError, disk_errors_told
+from submission.errors import UserError
+from submission.runs.locks import lock, open_lock
 from submission.runs.record import read_record
 
 _REMEDY = "set AICROWD_OUTPUT_PATH to a folder of yours"
@@ -93,17 +93,10 @@ def exclusive(folder: RunFolder) -> Iterator[None]:
     Raises:
         UserError: Another process holds it, or it can't be written.
     """
-    lock = folder.path.parent / f".{folder.path.name}.lock"
-    with disk_errors_told(folder.path, _REMEDY):
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        file = lock.open("w")
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                f"{folder.path} is in use by another run: choose another --name"
-            ) from None
+    path = folder.path.parent / f".{folder.path.name}.lock"
+    with open_lock(path, folder.path, _REMEDY) as file:
+        if not lock(file):
+            raise UserError(f"{folder.path} is in use by another run: choose another --name")
         yield
 
 
