@@ -43,7 +43,7 @@ from evaluator import metrics
 from evaluator.ground_truth import GroundTruth
 from evaluator.metrics.draws import draw
 from submission import datasets
-from submission.datasets.dataset import Dataset
+from submission.datasets import Dataset
 
 ROOT = Path(__file__).resolve().parents[1]
 # The metrics that have the same bits given the same codes.

@@ -41,7 +41,7 @@ import torch
 from torch import Tensor
 
 from submission import datasets, objectives
-from submission.datasets.dataset import Dataset
+from submission.datasets import Dataset
 from submission.networks import VAE, Discriminator, NetworkShape
 from submission.training.batches import Batches
 from submission.training.execution import Execution, prepare_device

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from submission.datasets.dataset import Dataset
+from submission.datasets import Dataset
 
 
 class GroundTruth:

@@ -16,7 +16,7 @@ from evaluator.intervals import CONFIDENCE, Interval, t_interval
 from evaluator.metrics import ALL_METRICS, METRICS, Metric, Result, settings
 from evaluator.outputs import SCORES
 from evaluator.representations import Representation, sha256
-from submission.datasets.dataset import Dataset
+from submission.datasets import Dataset
 from submission.runs.files import write_json
 from submission.runs.provenance import git_revision, versions
 

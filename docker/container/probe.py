@@ -11,7 +11,7 @@ import torch
 
 from evaluator import representations
 from evaluator.ground_truth import GroundTruth
-from submission.datasets.dataset import Dataset
+from submission.datasets import Dataset
 from submission.errors import UserError
 
 _BATCHES = (1, 64)

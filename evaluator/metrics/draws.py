@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from submission.datasets.dataset import Dataset
+from submission.datasets import Dataset
 
 
 @dataclass(frozen=True)

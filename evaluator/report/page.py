@@ -30,7 +30,7 @@ from evaluator.latents import (
 from evaluator.paper import METHOD_TITLES, METRIC_TITLES, TABLE_1
 from evaluator.report.inline_images import data_uri, inline_svg
 from evaluator.report.traversals import IMAGES_IN_A_ROW, SEED, draw_pictures
-from submission.datasets.dataset import Dataset
+from submission.datasets import Dataset
 from submission.runs.files import write_text
 
 # A long run has more rows than a chart has room for.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from evaluator.latents import NOT_RECORDED, Latents
-from submission.datasets.dataset import Dataset
+from submission.datasets import Dataset
 
 TRAVERSAL_RANGE = 2.0
 """Traversals run from minus to plus this many standard deviations of the prior, N(0, 1)."""

@@ -17,7 +17,7 @@ from submission.runs.processes import end, last_line, start
 if TYPE_CHECKING:
     import numpy as np
 
-    from submission.datasets.dataset import Dataset
+    from submission.datasets import Dataset
 
 ELBO = "elbo"
 UDR = "udr"

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from submission.datasets.catalogue import CATALOGUE, entry_of
-from submission.datasets.dataset import Dataset
+from submission.datasets.images import Dataset
 from submission.datasets.origin import warn_if_unknown
 from submission.environment import Environment
 

@@ -10,9 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from submission.datasets.dataset import Dataset
 from submission.datasets.image_cache import ImageSource, damage_named, open_images
-from submission.datasets.locate import find, missing
+from submission.datasets.images import Dataset, find, missing
 from submission.datasets.progress import progress
 from submission.errors import UserError
 from submission.runs.files import write_atomically

@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from submission.datasets import cars3d, dsprites, mpi3d, rendered, shapes3d, smallnorb
-from submission.datasets.dataset import Dataset
-from submission.datasets.locate import Finder, find, gunzip
+from submission.datasets.images import Dataset, Finder, find, gunzip
 from submission.datasets.remote import RemoteFile
 from submission.errors import UserError, nearest
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from submission.datasets.dataset import Dataset
+from submission.datasets.images import Dataset
 
 PANEL = 96  # screen pixels along the side of a picture
 GAP, CAPTION, MARGIN = 8, 20, 150

@@ -7,15 +7,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from submission.datasets.dataset import Dataset
-from submission.datasets.image_cache import (
-    ImageSource,
-    damage_named,
-    npz_source,
-    open_images,
-    open_npz_array,
-)
-from submission.datasets.locate import require
+from submission.datasets.image_cache import ImageSource, damage_named, open_images
+from submission.datasets.images import Dataset, require
+from submission.datasets.npz import npz_source, open_npz_array
 from submission.errors import UserError
 
 FILE = Path("dsprites") / "dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz"

@@ -15,10 +15,10 @@ import os
 import shutil
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -29,7 +29,6 @@ from submission.runs.locks import lock
 
 CHUNK_BYTES = 16 * 2**20
 STAMP_VERSION = 1
-LOCAL_HEADER_BYTES = 30  # of a zip member, before its name and extra field
 
 log = logging.getLogger(__name__)
 
@@ -59,23 +58,6 @@ class ImageSource:
     largest: int = 255
 
 
-@dataclass(frozen=True)
-class NpzArray:
-    """One uint8 array of a `.npz` file.
-
-    Attributes:
-        path: The file.
-        key: The array's name in it.
-        shape: The array's shape.
-        offset: Where in the file its pixels begin, when they are stored uncompressed.
-    """
-
-    path: Path
-    key: str
-    shape: tuple[int, ...]
-    offset: int | None
-
-
 def open_images(source: ImageSource) -> tuple[np.ndarray, str]:
     """Opens images without reading them twice.
 
@@ -100,115 +82,15 @@ def open_images(source: ImageSource) -> tuple[np.ndarray, str]:
 def fingerprint_of(images: np.ndarray) -> str:
     """Computes the sha256 of the shape and the pixels of uint8 [count, h, w, c], in hexadecimal."""
     digest = _new_digest(images.shape)
-    step = _images_per_chunk(images.shape)
+    step = images_per_chunk(images.shape)
     for start in range(0, len(images), step):
         digest.update(np.ascontiguousarray(images[start : start + step]).data)
     return digest.hexdigest()
 
 
-def open_npz_array(path: Path, key: str) -> NpzArray:
-    """Reads the header of a uint8 array in a `.npz` file.
-
-    Args:
-        path: The file.
-        key: The array's name.
-
-    Returns:
-        The array's shape and place.
-
-    Raises:
-        UserError: The file can't be read or is damaged, has no such array, or it isn't uint8 in
-            row-major order.
-    """
-    with damage_named(path), zipfile.ZipFile(path) as archive:
-        names = [name.removesuffix(".npy") for name in archive.namelist()]
-        if key not in names:
-            raise UserError(f"{path} holds no array '{key}', only {', '.join(names) or 'nothing'}")
-        member = archive.getinfo(f"{key}.npy")
-        with archive.open(member) as file:
-            shape, fortran_order, dtype = _read_npy_header(file)
-            header_bytes = file.tell()
-        if dtype != np.uint8 or fortran_order:
-            order = ", column-major" if fortran_order else ""
-            raise UserError(f"{path}: '{key}' is {dtype}{order}; it must be uint8, row-major")
-        if member.file_size != header_bytes + math.prod(shape):
-            raise UserError(f"{path} is damaged: '{key}' is not as long as its header says")
-        offset = None
-        if member.compress_type == zipfile.ZIP_STORED:
-            offset = _member_offset(path, member) + header_bytes
-    return NpzArray(path, key, shape, offset)
-
-
-def npz_chunks(array: NpzArray, image_shape: tuple[int, ...]) -> Iterator[np.ndarray]:
-    """Reads the array a piece at a time, checking it against the zip file's CRC.
-
-    Args:
-        array: The array.
-        image_shape: (height, width, channels).
-
-    Yields:
-        uint8 [n, height, width, channels].
-
-    Raises:
-        UserError: The file is damaged.
-    """
-    image_bytes = math.prod(image_shape)
-    count = math.prod(array.shape) // image_bytes
-    step = _images_per_chunk((count, *image_shape))
-    with (
-        damage_named(array.path),
-        zipfile.ZipFile(array.path) as archive,
-        archive.open(f"{array.key}.npy") as file,
-    ):
-        _read_npy_header(file)
-        for start in range(0, count, step):
-            wanted = min(step, count - start) * image_bytes
-            content = file.read(wanted)
-            if len(content) != wanted:
-                raise EOFError(f"{array.key} ends early")
-            yield np.frombuffer(content, dtype=np.uint8).reshape(-1, *image_shape)
-        # The CRC is compared only when the end has been seen.
-        file.read(1)
-
-
-def write_npz(path: Path, key: str, shape: tuple[int, ...], pieces: Iterable[np.ndarray]) -> None:
-    """Writes one uncompressed uint8 array as a `.npz` file, a piece at a time, whole or not at all.
-
-    Args:
-        path: The file.
-        key: The array's name.
-        shape: The array's shape.
-        pieces: Its rows in their order, uint8 [n, *shape[1:]].
-
-    Raises:
-        UserError: The file can't be written, the disk is full, or what `pieces` raises.
-    """
-
-    def write(file: BinaryIO) -> None:
-        with (
-            zipfile.ZipFile(file, "w") as archive,
-            archive.open(f"{key}.npy", "w", force_zip64=True) as member,
-        ):
-            header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-            np.lib.format.write_array_header_1_0(member, header)
-            for piece in pieces:
-                member.write(np.ascontiguousarray(piece).data)
-
-    write_atomically(path, write)
-
-
-def npz_source(
-    array: NpzArray, image_shape: tuple[int, int, int], largest: int = 255
-) -> ImageSource:
-    """Describes, for `open_images`, an array that holds images of a shape (h, w, c)."""
-    return ImageSource(
-        files=(array.path,),
-        cache=array.path.with_name(f"{array.path.stem}.cache"),
-        shape=(math.prod(array.shape) // math.prod(image_shape), *image_shape),
-        chunks=lambda: npz_chunks(array, image_shape),
-        mappable=None if array.offset is None else (array.path, array.offset),
-        largest=largest,
-    )
+def images_per_chunk(shape: tuple[int, ...]) -> int:
+    """How many images of an array [count, h, w, c] are read at a time."""
+    return max(1, CHUNK_BYTES // max(1, math.prod(shape[1:])))
 
 
 def user_cache_folder() -> Path | None:
@@ -466,28 +348,5 @@ def _map_npy(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     return images
 
 
-def _member_offset(path: Path, member: zipfile.ZipInfo) -> int:
-    """Finds where a member's content begins: its local header has lengths of its own."""
-    with open(path, "rb") as file:
-        file.seek(member.header_offset)
-        header = file.read(LOCAL_HEADER_BYTES)
-    if len(header) != LOCAL_HEADER_BYTES or header[:4] != b"PK\x03\x04":
-        raise zipfile.BadZipFile("a member's header is missing")
-    name_bytes = int.from_bytes(header[26:28], "little")
-    extra_bytes = int.from_bytes(header[28:30], "little")
-    return member.header_offset + LOCAL_HEADER_BYTES + name_bytes + extra_bytes
-
-
-def _read_npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
-    version = np.lib.format.read_magic(file)
-    if version == (1, 0):
-        return np.lib.format.read_array_header_1_0(file)
-    return np.lib.format.read_array_header_2_0(file)
-
-
 def _new_digest(shape: tuple[int, ...]) -> Any:
     return hashlib.sha256(f"uint8 {list(shape)}".encode())
-
-
-def _images_per_chunk(shape: tuple[int, ...]) -> int:
-    return max(1, CHUNK_BYTES // max(1, math.prod(shape[1:])))

@@ -8,16 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from submission.datasets.dataset import Dataset
-from submission.datasets.image_cache import (
-    ImageSource,
-    has_room,
-    npz_source,
-    open_images,
-    open_npz_array,
-    write_npz,
-)
-from submission.datasets.locate import require
+from submission.datasets.image_cache import ImageSource, has_room, open_images
+from submission.datasets.images import Dataset, require
+from submission.datasets.npz import npz_source, open_npz_array, write_npz
 from submission.errors import UserError
 
 FACTOR_NAMES = (

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import IO
 
 from submission.datasets import mpi3d
-from submission.datasets.dataset import Dataset
 from submission.datasets.image_cache import damage_named, read_notes, write_note
+from submission.datasets.images import Dataset
 from submission.datasets.progress import progress
 
 # Of whole files: those that nmichlo/disent checks, of the address that was closed in 2023, before

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from submission.datasets.image_cache import ImageSource
-from submission.datasets.locate import Finder, find
+from submission.datasets.images import Finder, find
 
 
 @dataclass(frozen=True)

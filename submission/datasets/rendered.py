@@ -10,17 +10,16 @@ from pathlib import Path
 import numpy as np
 
 from submission.datasets import mpi3d_mini, rendering
-from submission.datasets.dataset import Dataset
 from submission.datasets.image_cache import (
     ImageSource,
     damage_named,
     exclusive,
     has_room,
-    npz_source,
     open_images,
-    open_npz_array,
     user_cache_folder,
 )
+from submission.datasets.images import Dataset
+from submission.datasets.npz import npz_source, open_npz_array
 from submission.datasets.progress import progress
 from submission.errors import UserError
 from submission.runs.files import out_of_room, write_atomically

@@ -6,15 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from submission.datasets.dataset import Dataset
-from submission.datasets.image_cache import (
-    ImageSource,
-    damage_named,
-    npz_source,
-    open_images,
-    open_npz_array,
-)
-from submission.datasets.locate import find, require
+from submission.datasets.image_cache import ImageSource, damage_named, open_images
+from submission.datasets.images import Dataset, find, require
+from submission.datasets.npz import npz_source, open_npz_array
 from submission.errors import UserError
 
 FOLDER = "3dshapes"
@@ -63,7 +57,7 @@ def load(name: str, data_root: Path) -> Dataset:
 
 
 def find_file(data_root: Path, expected: Path) -> Path | None:
-    """Finds the `.npz`, else the HDF5 file where it is expected, as `locate.find` does."""
+    """Finds the `.npz`, else the HDF5 file where it is expected, as `images.find` does."""
     return find(data_root, Path(FOLDER) / NPZ_FILE) or find(data_root, expected)
 
 

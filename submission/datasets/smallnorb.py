@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from submission.datasets.dataset import Dataset
 from submission.datasets.image_cache import ImageSource, damage_named, open_images
-from submission.datasets.locate import require
+from submission.datasets.images import Dataset, require
 from submission.errors import UserError
 
 FOLDER = "small_norb"

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from submission.datasets.dataset import Dataset
+from submission.datasets import Dataset
 from submission.training.distributed import Group
 
 # Of a GPU's free memory, the share that a data set may take up; the rest is for the networks.

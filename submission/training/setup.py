@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from submission.configuration import methods, operative, references
-from submission.datasets.dataset import Dataset
+from submission.datasets import Dataset
 from submission.networks import VAE, NetworkShape
 from submission.runs.folder import RunFolder
 from submission.training import checkpoint

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from evaluator.ground_truth import GroundTruth
 from evaluator.representations import Representation
-from submission.datasets.dataset import Dataset
+from submission.datasets import Dataset
 
 
 def _dataset(sizes: tuple[int, ...] = (2, 3, 4, 5), side: int = 4) -> Dataset:

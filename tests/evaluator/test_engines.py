@@ -91,7 +91,7 @@ from pathlib import Path
 import numpy as np
 from evaluator import engines, metrics, representations
 from evaluator.ground_truth import GroundTruth
-from submission.datasets.dataset import Dataset
+from submission.datasets import Dataset
 images = np.random.RandomState(0).randint(0, 256, (120, 4, 4, 3)).astype(np.uint8)
 truth = GroundTruth(Dataset("noise", images, tuple("abcd"), (2, 3, 4, 5), (0, 1, 2, 3)))
 representation = representations.load(Path({str(folder)!r}), truth)

@@ -4,7 +4,7 @@ import torch
 
 from evaluator.compat import load_tensorflow
 from evaluator.ground_truth import GroundTruth
-from submission.datasets.dataset import Dataset
+from submission.datasets import Dataset
 
 
 @pytest.fixture

@@ -11,8 +11,7 @@ import torch
 
 from submission.budget import Budget, parse_duration
 from submission.configuration import configure
-from submission.datasets import mpi3d_mini
-from submission.datasets.dataset import Dataset
+from submission.datasets import Dataset, mpi3d_mini
 from submission.interruption import Interruption
 from submission.runs.folder import RunFolder
 from submission.runs.record import Record

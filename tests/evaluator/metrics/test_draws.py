@@ -4,7 +4,7 @@ import pytest
 from evaluator.compat import load_metric_module
 from evaluator.ground_truth import GroundTruth
 from evaluator.metrics.draws import draw, draw_votes
-from submission.datasets.dataset import Dataset
+from submission.datasets import Dataset
 
 
 @pytest.fixture(params=["all factors scored", "two of four scored"])

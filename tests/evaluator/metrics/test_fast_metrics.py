@@ -16,7 +16,7 @@ from evaluator.metrics.draws import draw
 from evaluator.metrics.mig import _mutual_information, _positions
 from evaluator.metrics.reference import run
 from evaluator.representations import Representation
-from submission.datasets.dataset import Dataset
+from submission.datasets import Dataset
 from submission.errors import UserError
 
 SIZES = (2, 3, 4, 5)

@@ -12,7 +12,7 @@ from evaluator.compat import load_metric_module, load_tensorflow
 from evaluator.ground_truth import GroundTruth
 from evaluator.metrics import METRICS, reference
 from evaluator.representations import Representation
-from submission.datasets.dataset import Dataset
+from submission.datasets import Dataset
 from submission.errors import UserError
 
 # Sizes at which all five take about a second.

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from evaluator.report.page import write_report
-from submission.datasets.dataset import Dataset
+from submission.datasets import Dataset
 
 LATENTS = 6
 KL = [0.8, 1.5, 0.4, 3.25, 0.0, 0.7]

@@ -15,7 +15,7 @@ from evaluator.report.traversals import (
     strip_png,
     traverse,
 )
-from submission.datasets.dataset import Dataset
+from submission.datasets import Dataset
 
 LATENTS = 3
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from submission.datasets import NAMES, cars3d, download, image_cache, locate, mpi3d, smallnorb
+from submission.datasets import NAMES, cars3d, download, image_cache, images, mpi3d, smallnorb
 from submission.datasets.catalogue import remote_files
 from submission.datasets.download import fetch, transfer
 from submission.datasets.remote import RemoteFile
@@ -431,7 +431,7 @@ def test_a_gzipped_matrix_is_unpacked(server: Server, tmp_path: Path) -> None:
         smallnorb.read_matrix,
         len(server.content),
         ("sha256", hashlib.sha256(server.content).hexdigest()),
-        locate.gunzip,
+        images.gunzip,
     )
     fetch(remote, tmp_path)
     assert (tmp_path / remote.path).read_bytes() == matrix

@@ -11,14 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from submission.datasets import image_cache
-from submission.datasets.image_cache import (
-    ImageSource,
-    fingerprint_of,
-    npz_source,
-    open_images,
-    open_npz_array,
-)
+from submission.datasets import image_cache, npz
+from submission.datasets.image_cache import ImageSource, fingerprint_of, open_images
+from submission.datasets.npz import npz_source, open_npz_array
 from submission.errors import UserError
 
 SHAPE = (4, 4, 3)
@@ -38,7 +33,7 @@ def forbid_reading(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> Iterator[np.ndarray]:
         raise AssertionError("the pixels were read again")
 
-    monkeypatch.setattr(image_cache, "npz_chunks", fail)
+    monkeypatch.setattr(npz, "npz_chunks", fail)
 
 
 def test_an_uncompressed_array_is_mapped_in_place(tmp_path: Path, images: np.ndarray) -> None:
@@ -253,6 +248,7 @@ def test_two_processes_decode_the_same_file_without_harm(
     np.savez_compressed(tmp_path / "set.npz", images=images)
     code = (
         "import sys; from pathlib import Path; from submission.datasets.image_cache import *;"
+        "from submission.datasets.npz import *;"
         "a = open_npz_array(Path(sys.argv[1]), 'images');"
         "print(open_images(npz_source(a, (4, 4, 3)))[1])"
     )

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from submission.datasets.locate import find, require
+from submission.datasets.images import find, require
 from submission.datasets.mpi3d import OTHER_NAMES
 from submission.errors import UserError
 
