@@ -31,26 +31,18 @@ capacities are in nats per image.
 """
 _DURATION = "a duration such as 8h, 1h30m, 5m or 90s"
 
-# disentanglement_lib's own parameters, by name, or by function and name where functions differ.
+# Of metrics that disentanglement_lib alone computes, and of what several metrics read.
 _OF_METRICS = {
-    "num_train": "Samples that the score is computed from, or a predictor is fitted to.",
-    "num_test": "Samples that the predictor is tested on.",
-    "batch_size": "Images drawn at a time, which decides on the draws.",
-    "num_bins": "Equal bins between a latent's smallest and largest code; in IRS, of the factors' "
-    "values.",
-    "diff_quantile": "Which quantile of the deviations counts as the largest.",
-    "continuous_factors": "Whether a latent and a factor are compared by their squared "
-    "correlation, not by the accuracy of a linear SVM.",
     "beta_vae_sklearn.batch_size": "Pairs of images whose mean difference is a point.",
     "beta_vae_sklearn.num_train": "Points that the classifier is fitted to.",
     "beta_vae_sklearn.num_eval": "Points that the classifier is tested on.",
-    "factor_vae_score.batch_size": "Images a vote.",
-    "factor_vae_score.num_train": "Votes that say which factor a latent stands for.",
-    "factor_vae_score.num_eval": "Votes that are checked against that.",
-    "factor_vae_score.num_variance_estimate": "Samples for each latent's variance.",
-    "prune_dims.threshold": "Latents with a smaller standard deviation don't vote.",
+    "modularity_explicitness.num_train": "Samples that modularity is computed from, and that the "
+    "classifier is fitted to.",
+    "modularity_explicitness.num_test": "Samples that the classifier is tested on.",
+    "modularity_explicitness.batch_size": "Draws at a time.",
+    "discretizer.num_bins": "Equal bins between a latent's smallest and largest code; in IRS, of "
+    "the factors' values.",
 }
-
 
 # What a default depends on (method and preset, a preset, nothing), and what it is there.
 Defaults = Mapping[tuple[str, ...], Any]
@@ -95,10 +87,11 @@ def _of_metrics() -> str:
     rows: dict[str, dict[str, str]] = {}
     readers: dict[str, list[str]] = {}
     for metric in metrics.ALL_METRICS.values():
+        told = meanings(inspect.getdoc(metric.compute) or "")
         values = {one: metrics.settings(metric, one) for one in metrics.PRESETS}
         for name, kind in metric.settings.items():
             group, parameter = name.split(".")
-            meaning = _OF_METRICS.get(name) or _OF_METRICS[parameter]
+            meaning = _OF_METRICS.get(name) or told.get(parameter, "")
             defaults: Defaults = {(preset,): value[name] for preset, value in values.items()}
             rows.setdefault(group, {})[name] = _row(name, kind, defaults, meaning)
             if metric.name not in readers.setdefault(group, []):
