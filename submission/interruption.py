@@ -31,6 +31,7 @@ class Interruption:
         self._raises = at_once
         self._raised = False
         self._last = -math.inf
+        self._otherwise = sys.__excepthook__
 
     def install(self) -> None:
         """Takes over the signals of this process, and a traceback that one of them leads to."""
@@ -38,6 +39,8 @@ class Interruption:
             # nohup has SIGHUP ignored, and means it.
             if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
                 signal.signal(number, self._note)
+        # What stands there tells of a missing package in one line (`submission/packages.py`).
+        self._otherwise = sys.excepthook
         sys.excepthook = self._tell
 
     @property
@@ -70,4 +73,4 @@ class Interruption:
         if self._raised:
             print(self.line, file=sys.stderr, flush=True)
             os._exit(_EXIT_CODE)
-        sys.__excepthook__(kind, error, traceback)
+        self._otherwise(kind, error, traceback)

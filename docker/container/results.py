@@ -131,19 +131,29 @@ def data_set_mounts(data_root: Path, target: str, dataset: Dataset) -> dict[str,
 
     Returns:
         Folders and files of this machine, by their path in the container; each entry of the data
-        root by itself, since one may be a symbolic link to another disk.
+        root by itself, since one may be a symbolic link to another disk. A rendered data set may
+        stand in the user's cache instead; its folder then has the name that it has in a data root.
 
     Raises:
-        UserError: The data set lies elsewhere, or the container's user can't read it.
+        UserError: The data set is in no file, or the container's user can't read it.
     """
-    if dataset.path is None or data_root.absolute() not in dataset.path.absolute().parents:
+    if dataset.path is None:
         raise UserError(
             f"the data set {dataset.name} isn't in {data_root}: make that folder writable, or set "
             "DISENTANGLEMENT_LIB_DATA to one that is"
         )
-    _check_readable(data_root, dataset.path)
-    entries = sorted(entry for entry in data_root.iterdir() if not entry.name.startswith("."))
-    return {f"{target}/{entry.name}": entry.resolve() for entry in entries if entry.exists()}
+    entries = data_root.iterdir() if data_root.is_dir() else ()
+    mounts = {
+        f"{target}/{entry.name}": entry.resolve()
+        for entry in sorted(entries)
+        if entry.exists() and not entry.name.startswith(".")
+    }
+    if data_root.absolute() in dataset.path.absolute().parents:
+        _check_readable(data_root, dataset.path)
+        return mounts
+    folder = dataset.path.absolute().parent
+    _check_readable(folder.parent, dataset.path)
+    return mounts | {f"{target}/{folder.name}": folder}
 
 
 def _check_readable(data_root: Path, path: Path) -> None:

@@ -1,0 +1,48 @@
+"""What goes into a container as data sets."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from container import results
+from submission import datasets
+from submission.datasets import Dataset
+from submission.errors import UserError
+
+
+@pytest.fixture
+def cached(tmp_path: Path, mpi3d_mini: Dataset) -> Dataset:
+    """A data set that was rendered into the user's cache."""
+    path = tmp_path / "cache" / "mpi3d_mini" / "mpi3d_mini.npz"
+    path.parent.mkdir(parents=True)
+    path.touch()
+    return dataclasses.replace(mpi3d_mini, path=path)
+
+
+@pytest.fixture(scope="module")
+def mpi3d_mini() -> Dataset:
+    return datasets.load("mpi3d_mini")
+
+
+def test_a_data_set_in_the_users_cache_is_where_the_container_looks_for_it(cached, tmp_path):
+    mounts = results.data_set_mounts(tmp_path / "none", "/DATASET", cached)
+    assert mounts == {"/DATASET/mpi3d_mini": tmp_path / "cache" / "mpi3d_mini"}
+
+
+def test_the_rest_of_the_data_root_is_there_too(cached, tmp_path):
+    (tmp_path / "root" / "cars").mkdir(parents=True)
+    mounts = results.data_set_mounts(tmp_path / "root", "/DATASET", cached)
+    assert set(mounts) == {"/DATASET/cars", "/DATASET/mpi3d_mini"}
+
+
+def test_a_data_set_in_memory_is_refused(cached, tmp_path):
+    with pytest.raises(UserError, match="make that folder writable"):
+        results.data_set_mounts(tmp_path, "/DATASET", dataclasses.replace(cached, path=None))
+
+
+def test_a_cached_file_that_the_containers_user_cannot_read_is_told(cached, tmp_path):
+    assert cached.path is not None
+    cached.path.chmod(0o600)
+    with pytest.raises(UserError, match="can't be read by the container's user"):
+        results.data_set_mounts(tmp_path / "none", "/DATASET", cached)
