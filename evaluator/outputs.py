@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 
 from submission.errors import UserError
+from submission.runs.folder import RunFolder
 
 REPRESENTATION = "representation"
 """The challenge's name of the folder that is scored; what it leaves stands beside it."""
@@ -48,11 +49,12 @@ def check_writable(folder: Path) -> None:
     Raises:
         UserError: It can't be made or written, or something is in the way.
     """
+    run = RunFolder(folder)
     try:
-        for path in (folder / SCORES, folder / "report.html"):
+        for path in (run.scores, run.report):
             if path.is_dir():
                 raise UserError(f"{path} is a folder: move it, or choose another --output")
-        nearest = folder / "metrics"
+        nearest = run.metrics
         while not nearest.exists() and nearest != nearest.parent:
             nearest = nearest.parent
         if not nearest.is_dir():
@@ -75,10 +77,11 @@ def set_aside(folder: Path) -> Path:
     Returns:
         Where `scores.json` is now.
     """
+    run = RunFolder(folder)
     number = 1
     while (other := folder / f"scores.{number}.json").exists():
         number += 1
-    if (folder / "metrics").is_dir():
-        (folder / "metrics").rename(folder / f"metrics.{number}")
-    (folder / SCORES).rename(other)
+    if run.metrics.is_dir():
+        run.metrics.rename(folder / f"metrics.{number}")
+    run.scores.rename(other)
     return other

@@ -1,14 +1,13 @@
 """The page that shows one run: scores, pictures, curves and where it all came from."""
 
 import csv
-import json
 import math
 import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jinja2
 import matplotlib as mpl
@@ -31,7 +30,9 @@ from evaluator.paper import METHOD_TITLES, METRIC_TITLES, TABLE_1
 from evaluator.report.inline_images import data_uri, inline_svg
 from evaluator.report.traversals import IMAGES_IN_A_ROW, SEED, draw_pictures
 from submission.datasets import Dataset
-from submission.runs.files import write_text
+from submission.runs.files import NoObjectError, UnreadableError, read_object, write_text
+from submission.runs.folder import RunFolder
+from submission.runs.scores import Scores, read_scores
 
 # A long run has more rows than a chart has room for.
 _MOST_POINTS = 400
@@ -78,12 +79,13 @@ def write_report(run_folder: Path, dataset: Dataset, path: Path | None = None) -
     Raises:
         UserError: The page can't be written there.
     """
-    scores, no_scores = _read_json(run_folder, "scores.json")
-    run, no_run = _read_json(run_folder, "training/run.json")
-    history, no_history = _read_history(run_folder / "training" / "history.csv")
+    folder = RunFolder(run_folder)
+    scores, no_scores = _read(read_scores, folder, folder.scores, Scores())
+    run, no_run = _read(read_object, folder, folder.record, dict[str, Any]())
+    history, no_history = _read_history(folder.history)
     latents = latents_of(run)
     pictures, no_pictures = draw_pictures(run_folder, dataset, latents)
-    provenance = _mapping(scores.get("provenance"))
+    provenance = scores.provenance
     page = _template().render(
         title=_title(run, dataset),
         name=run.get("name") or run_folder.name,
@@ -93,15 +95,15 @@ def write_report(run_folder: Path, dataset: Dataset, path: Path | None = None) -
         facts=_facts(run, provenance, latents),
         metrics=_metric_rows(scores, run.get("method")),
         paper=TABLE_1.get(str(run.get("method"))),
-        total=scores.get("sum"),
-        scored=len(_mapping(scores.get("scores"))),
+        total=scores.sum,
+        scored=len(scores.scores),
         method=METHOD_TITLES.get(str(run.get("method"))),
         dataset=dataset.name,
         images=len(dataset.images),
-        details=_flatten(_mapping(scores.get("metrics"))),
+        details=_flatten(scores.metrics),
         pictures=pictures,
         charts=_charts(history),
-        score_charts=_score_charts(run_folder / "training" / "scores.csv"),
+        score_charts=_score_charts(folder.self_scores),
         pretraining_unseen=history is not None
         and not history.pretraining_end
         and run.get("pretraining_steps"),
@@ -126,7 +128,7 @@ def write_report(run_folder: Path, dataset: Dataset, path: Path | None = None) -
         columns=IMAGES_IN_A_ROW,
         seed=SEED,
     )
-    path = path or run_folder / "report.html"
+    path = path or folder.report
     write_text(path, page)
     return path
 
@@ -150,15 +152,22 @@ def _template() -> jinja2.Template:
 # --- Reading ------------------------------------------------------------------------------------
 
 
-def _read_json(run_folder: Path, name: str) -> tuple[dict[str, Any], str]:
-    """The file's object, and, where there is none, why."""
+_Content = TypeVar("_Content")
+
+
+def _read(
+    read: Callable[[Path], _Content], folder: RunFolder, path: Path, nothing: _Content
+) -> tuple[_Content, str]:
+    """The content of a run's file, and, where there is none, why."""
+    name = path.relative_to(folder.path)
     try:
-        value = json.loads((run_folder / name).read_text())
+        return read(path), ""
     except FileNotFoundError:
-        return {}, f"there is no {name}"
-    except (OSError, ValueError, RecursionError) as error:
-        return {}, f"{name} is unreadable ({error})"
-    return (value, "") if isinstance(value, dict) else ({}, f"{name} holds no JSON object")
+        return nothing, f"there is no {name}"
+    except NoObjectError as error:
+        return nothing, f"{name} holds {error}"
+    except (NotADirectoryError, UnreadableError) as error:
+        return nothing, f"{name} is unreadable ({error})"
 
 
 @dataclass(frozen=True)
@@ -278,11 +287,10 @@ def _facts(
     return facts
 
 
-def _metric_rows(scores: Mapping[str, Any], method: object) -> list[dict[str, Any]]:
-    values = _mapping(scores.get("scores"))
+def _metric_rows(scores: Scores, method: object) -> list[dict[str, Any]]:
     paper = TABLE_1.get(str(method), (None,) * len(METRIC_TITLES))
     return [
-        {"key": key, "title": title, "score": values.get(key), "paper": published}
+        {"key": key, "title": title, "score": scores.scores.get(key), "paper": published}
         for (key, title), published in zip(METRIC_TITLES.items(), paper, strict=False)
     ]
 

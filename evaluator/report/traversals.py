@@ -12,6 +12,7 @@ from PIL import Image
 
 from evaluator.latents import NOT_RECORDED, Latents
 from submission.datasets import Dataset
+from submission.runs.folder import RunFolder
 
 TRAVERSAL_RANGE = 2.0
 """Traversals run from minus to plus this many standard deviations of the prior, N(0, 1)."""
@@ -260,8 +261,8 @@ def draw_pictures(
     Returns:
         The pictures, or None and why there are none.
     """
-    encoder = run_folder / "representation" / "pytorch_model.pt"
-    decoder = run_folder / "training" / "decoder.pt"
+    folder = RunFolder(run_folder)
+    encoder, decoder = folder.model, folder.decoder
     for path in (encoder, decoder):
         if not path.is_file():
             return None, f"there is no {path.relative_to(run_folder)}"

@@ -2,10 +2,10 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,9 @@ from evaluator.latents import Latents, finite_numbers, latents_of
 from evaluator.paper import METHOD_TITLES, METRIC_TITLES
 from study.folder import StudyFolder
 from submission.errors import UserError
+from submission.runs.files import UnreadableError, read_object
 from submission.runs.folder import RunFolder
+from submission.runs.scores import read_scores
 
 
 @dataclass(frozen=True)
@@ -231,7 +233,7 @@ def _label(method: str, variant: str) -> str:
 
 
 def _read_run(folder: RunFolder, entry: Mapping[str, Any], label: str) -> Run:
-    record = _read_json(folder.record, "not started")
+    record = _read(read_object, folder.record, "not started")
     if record.get("status") != "finished":
         raise _NotReadyError(f"training is {record.get('status')}")
     steps = record.get("steps")
@@ -240,11 +242,10 @@ def _read_run(folder: RunFolder, entry: Mapping[str, Any], label: str) -> Run:
     for name in ("dataset", "dataset_fingerprint"):
         if not isinstance(record.get(name), str):
             raise _NotReadyError(f"training/run.json tells no {name}")
-    content = _read_json(folder.path / "scores.json", "not scored")
-    scores = _scores(content)
+    scored = _read(read_scores, folder.scores, "not scored")
+    scores = _in_range(scored.scores)
     if not scores:
         raise _NotReadyError("scores.json holds no scores")
-    provenance = content.get("provenance")
     return Run(
         name=entry["name"],
         folder=folder.path,
@@ -253,7 +254,7 @@ def _read_run(folder: RunFolder, entry: Mapping[str, Any], label: str) -> Run:
         seed=entry["seed"],
         label=label,
         record=record,
-        provenance=provenance if isinstance(provenance, dict) else {},
+        provenance=scored.provenance,
         scores=scores,
         scores_by_step=_snapshots(folder) | {steps: scores},
         latents=latents_of(record),
@@ -261,43 +262,33 @@ def _read_run(folder: RunFolder, entry: Mapping[str, Any], label: str) -> Run:
     )
 
 
-def _read_json(path: Path, absent: str) -> dict[str, Any]:
+_Content = TypeVar("_Content")
+
+
+def _read(read: Callable[[Path], _Content], path: Path, absent: str) -> _Content:
     try:
-        content = json.loads(path.read_text())
+        return read(path)
     except (FileNotFoundError, NotADirectoryError):
         raise _NotReadyError(absent) from None
-    except (OSError, ValueError, RecursionError):
-        content = None
-    if not isinstance(content, dict):
-        raise _NotReadyError(f"{path.name} is unreadable")
-    return content
-
-
-def _scores(content: Mapping[str, Any]) -> dict[str, float]:
-    scores = content.get("scores")
-    if not isinstance(scores, dict):
-        return {}
-    return {name: _number(score) for name, score in scores.items()}
+    except UnreadableError:
+        raise _NotReadyError(f"{path.name} is unreadable") from None
 
 
 def _snapshots(folder: RunFolder) -> dict[int, dict[str, float]]:
     """The scores of earlier steps, ascending; snapshots without scores are passed over."""
     found = {}
-    for path in folder.snapshots.glob("*/scores.json"):
+    for path in folder.snapshots.glob("*"):
         try:
-            found[int(path.parent.name)] = _scores(_read_json(path, "not scored"))
+            scored = _read(read_scores, RunFolder(path).scores, "not scored")
+            found[int(path.name)] = _in_range(scored.scores)
         except (_NotReadyError, ValueError):
             continue
     return dict(sorted(found.items()))
 
 
-def _number(value: Any) -> float:
-    """A finite number, or NaN for anything else.
+def _in_range(scores: Mapping[str, float]) -> dict[str, float]:
+    """The scores, NaN for what is none.
 
     No metric gives what is beyond float32's range, and squares of it would overflow.
     """
-    try:
-        number = float(value)
-    except (TypeError, ValueError, OverflowError):
-        return math.nan
-    return number if abs(number) <= _LARGEST else math.nan
+    return {name: score if abs(score) <= _LARGEST else math.nan for name, score in scores.items()}

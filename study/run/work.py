@@ -1,6 +1,5 @@
 """Does what is missing of one run: trains it, scores what it ended with, scores its snapshots."""
 
-import json
 import re
 import shutil
 import signal
@@ -15,10 +14,11 @@ from study.run.jobs import Job
 from submission.command_line import EXIT_DONE, EXIT_USER_ERROR
 from submission.environment import Environment
 from submission.errors import UserError, no_room
-from submission.runs.files import TEMPORARY_PREFIX, out_of_room
+from submission.runs.files import TEMPORARY_PREFIX, UnreadableError, out_of_room
 from submission.runs.folder import RunFolder
 from submission.runs.processes import end, last_line, start
 from submission.runs.record import read_record
+from submission.runs.scores import read_scores
 
 _SECONDS_BETWEEN_LOOKS = 0.1
 # So little is left on a disk that a program could not even write why it ended.
@@ -122,8 +122,7 @@ def _unscored(job: Job, run: RunFolder) -> Iterator[RunFolder]:
     if job.pretraining or not job.metrics:
         return
     for scored in (run, *_snapshots(job, run)):
-        scores = _read(run, scored.path / "scores.json").get("scores")
-        if not set(job.metrics) <= (scores.keys() if isinstance(scores, dict) else set()):
+        if not set(job.metrics) <= _scores(run, scored).keys():
             yield scored
 
 
@@ -166,19 +165,16 @@ def _record(run: RunFolder) -> dict[str, Any]:
         raise UserError(f"{error}, or remove {run.path} and it is done anew") from error
 
 
-def _read(run: RunFolder, path: Path) -> dict[str, Any]:
-    """A JSON file of a run; empty where there is none yet."""
+def _scores(run: RunFolder, scored: RunFolder) -> dict[str, float]:
+    """The scores of a run or of a snapshot of it; empty where there are none yet."""
     try:
-        content = json.loads(path.read_text())
-        if not isinstance(content, dict):
-            raise ValueError("no JSON object")
+        return read_scores(scored.scores).scores
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, RecursionError) as error:
+    except (NotADirectoryError, UnreadableError) as error:
         raise UserError(
-            f"{path} can't be read ({error}): remove {run.path} and it is done anew"
+            f"{scored.scores} can't be read ({error}): remove {run.path} and it is done anew"
         ) from error
-    return content
 
 
 def _training(job: Job) -> list[str]:

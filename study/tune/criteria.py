@@ -13,6 +13,7 @@ from submission.command_line import EXIT_USER_ERROR
 from submission.errors import UserError, nearest
 from submission.runs.folder import RunFolder
 from submission.runs.processes import end, last_line, start
+from submission.runs.scores import read_scores
 
 if TYPE_CHECKING:
     import numpy as np
@@ -159,8 +160,7 @@ def score(folder: RunFolder, metric: str, dataset: str, bindings: Sequence[str])
         UserError: The evaluator refuses the settings or the data set.
         MeasuringFailed: The evaluator fails otherwise.
     """
-    path = folder.path / "scores.json"
-    if not _is_scored(path, folder, metric, bindings):
+    if not _is_scored(folder, metric, bindings):
         settings = [part for binding in bindings for part in ("--gin", binding)]
         _run(
             "evaluator",
@@ -170,7 +170,7 @@ def score(folder: RunFolder, metric: str, dataset: str, bindings: Sequence[str])
             ],
             folder.path / "scoring.log",
         )
-    return float(json.loads(path.read_text())["scores"][metric])
+    return read_scores(folder.scores).scores[metric]
 
 
 def udr(folders: Sequence[RunFolder], dataset: str) -> float:
@@ -215,21 +215,21 @@ def _sample(dataset: "Dataset") -> "np.ndarray":
     return dataset.observe(indices, generator)
 
 
-def _is_scored(path: Path, folder: RunFolder, metric: str, bindings: Sequence[str]) -> bool:
+def _is_scored(folder: RunFolder, metric: str, bindings: Sequence[str]) -> bool:
     """Whether the scores are of this very representation, with these settings."""
     from evaluator.metrics import ALL_METRICS, settings
     from evaluator.representations import sha256
 
-    if not path.exists():
+    if not folder.scores.exists():
         return False
-    content = json.loads(path.read_text())
-    provenance = content["provenance"]
+    scored = read_scores(folder.scores)
+    provenance = scored.provenance
     recorded, asked = (
         settings(ALL_METRICS[metric], provenance["preset"], given)
         for given in (provenance["gin_bindings"], bindings)
     )
     return (
-        metric in content["scores"]
+        metric in scored.scores
         and recorded == asked
         and provenance["representation_sha256"] == sha256(folder.model)
     )

@@ -1,6 +1,5 @@
 """One trial of a search: its settings chosen, its runs trained and watched, its value told."""
 
-import json
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -21,6 +20,7 @@ from study.tune.criteria import Criterion, MeasuringFailed
 from study.tune.search_space import Range
 from submission import configuration
 from submission.runs.folder import RunFolder
+from submission.runs.record import read_record
 from submission.schedules import capacity
 
 # What a trial's attributes are called in the storage.
@@ -271,7 +271,7 @@ class _Watch:
 
 def _note(trial: optuna.Trial, runs: list[RunFolder]) -> None:
     """Notes how far the runs got and how many latents they use."""
-    records = [json.loads(run.record.read_text()) for run in runs]
+    records = [read_record(run.record) for run in runs]
     trial.set_user_attr(STEPS, [record["steps"] for record in records])
     parted = [latents_of(record) for record in records]
     trial.set_user_attr(LATENTS_IN_USE, [len(one.in_use) if one else "?" for one in parted])

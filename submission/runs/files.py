@@ -14,6 +14,39 @@ from submission.errors import UserError, disk_errors_told, no_room
 TEMPORARY_PREFIX = ".incomplete-"
 
 
+class UnreadableError(Exception):
+    """A file that is there and can't be read as JSON; the message says why."""
+
+
+class NoObjectError(UnreadableError):
+    """A file of JSON that is no object."""
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Reads a JSON object, which people and other programs may have changed.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The object.
+
+    Raises:
+        FileNotFoundError: There is none.
+        NotADirectoryError: Nor can there be: a file stands in place of a folder.
+        UnreadableError: It is damaged, or holds no object.
+    """
+    try:
+        content = json.loads(path.read_text())
+    except (FileNotFoundError, NotADirectoryError):
+        raise
+    except (OSError, ValueError, RecursionError) as error:
+        raise UnreadableError(str(error)) from error
+    if not isinstance(content, dict):
+        raise NoObjectError("no JSON object")
+    return content
+
+
 def write_atomically(path: Path, write: Callable[[BinaryIO], None]) -> None:
     """Writes a file so that a reader, or a killed process, sees the old or the new one, whole.
 

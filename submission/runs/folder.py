@@ -74,6 +74,35 @@ class RunFolder:
         """What was run and how it went, as JSON."""
         return self.training / "run.json"
 
+    @property
+    def self_scores(self) -> Path:
+        """The scores by step that training gave itself, as CSV."""
+        return self.training / "scores.csv"
+
+    @property
+    def self_scored(self) -> Path:
+        """What training scored of itself, each in a folder like the run's, named by the step."""
+        return self.training / "scoring"
+
+    @property
+    def scores(self) -> Path:
+        """The scores, as JSON."""
+        return self.path / "scores.json"
+
+    @property
+    def metrics(self) -> Path:
+        """The scores as the challenge's own evaluator left them, a folder for each metric."""
+        return self.path / "metrics"
+
+    def evaluation(self, metric: str) -> Path:
+        """The values of one metric, with the keys that disentanglement_lib writes; as JSON."""
+        return self.metrics / metric / "results" / "aggregate" / "evaluation.json"
+
+    @property
+    def report(self) -> Path:
+        """The page that shows the run."""
+        return self.path / "report.html"
+
     def is_worth_keeping(self) -> bool:
         """Whether a run of this folder got further than its first export."""
         if self.checkpoint.exists():

@@ -1,13 +1,12 @@
 """The record of a run: what was asked, on what, and how it went."""
 
-import json
 import reprlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 from submission.errors import UserError
-from submission.runs.files import write_json
+from submission.runs.files import NoObjectError, UnreadableError, read_object, write_json
 
 
 @dataclass
@@ -76,13 +75,13 @@ def read_record(path: Path) -> dict[str, Any]:
         UserError: The file is damaged, or a field is of another type.
     """
     try:
-        record = json.loads(path.read_text())
+        record = read_object(path)
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, RecursionError) as error:
+    except NoObjectError as error:
+        raise UserError(f"{path} holds {error}: mend or remove it") from error
+    except (NotADirectoryError, UnreadableError) as error:
         raise UserError(f"{path} can't be read ({error}): mend or remove it") from error
-    if not isinstance(record, dict):
-        raise UserError(f"{path} holds no JSON object: mend or remove it")
     for name, kind in get_type_hints(Record).items():
         if name in record and not _is_of(kind, record[name]):
             what = getattr(kind, "__name__", kind) if get_origin(kind) is None else kind

@@ -6,7 +6,6 @@ weights are the same with and without it.
 """
 
 import csv
-import json
 import math
 import resource
 import shutil
@@ -15,15 +14,16 @@ import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from submission.budget import Budget, parse_duration
 from submission.command_line import EXIT_USER_ERROR
 from submission.errors import UserError
 from submission.networks import VAE
+from submission.runs.files import UnreadableError
 from submission.runs.folder import RunFolder
 from submission.runs.history import History, Row
 from submission.runs.processes import last_line, start_in_background
+from submission.runs.scores import read_scores
 from submission.training.export import ExportError, export
 from submission.training.recipe import Scoring
 
@@ -55,7 +55,7 @@ class _Child:
     """
 
     process: subprocess.Popen[bytes]
-    folder: Path
+    folder: RunFolder
     row: Row
     started: float
     snapshot_seconds: float
@@ -139,14 +139,14 @@ class SelfScorer:
 
     def _open(self, step: int) -> None:
         """Goes on with the scores of a resumed run that it had by this step."""
-        path = self._folder.training / "scores.csv"
+        path = self._folder.self_scores
         rows: list[Row] = []
         if path.exists():
             with path.open() as file:
                 rows = [_parsed(row) for row in csv.DictReader(file)]
         rows = [row for row in rows if row["step"] < step]
         self._spent = sum(row[_CPU_SECONDS] for row in rows)
-        self._history = History(path, self._folder.training / "tensorboard" / "scores", rows)
+        self._history = History(path, self._folder.tensorboard / "scores", rows)
 
     @property
     def _allowance(self) -> float:
@@ -162,7 +162,7 @@ class SelfScorer:
 
     def _start(self, model: VAE, row: Row) -> None:
         started, clock = self._budget.spent, time.monotonic()
-        snapshot = RunFolder(self._folder.training / "scoring" / str(row["step"]))
+        snapshot = RunFolder(self._folder.self_scored / str(row["step"]))
         shutil.rmtree(snapshot.path, ignore_errors=True)
         try:
             export(model, snapshot)
@@ -181,7 +181,7 @@ class SelfScorer:
             self._warn(f"training could not score itself: {error}")
             self._due = started + (self._every or 0.0)
             return
-        self._child = _Child(process, snapshot.path, row, started, seconds, cpu_limit)
+        self._child = _Child(process, snapshot, row, started, seconds, cpu_limit)
 
     def _arguments(self, snapshot: RunFolder) -> list[str]:
         settings = [part for setting in self._settings for part in ("--gin", setting)]
@@ -216,18 +216,18 @@ class SelfScorer:
             if code == EXIT_USER_ERROR:
                 # The same mistake would come back each time.
                 self._every = None
-            log = child.folder / _LOG
+            log = child.folder.path / _LOG
             said = last_line(log) or "the evaluator said nothing"
             self._warn(f"training could not score itself: {said} (see {log})")
 
     def _note(self, child: _Child) -> None:
         assert self._history is not None
         try:
-            result = json.loads((child.folder / "scores.json").read_text())
-            scores = {**result["scores"], "sum": result["sum"], _CPU_SECONDS: self._cost}
+            result = read_scores(child.folder.scores)
+            scores = {**result.scores, "sum": result.sum, _CPU_SECONDS: self._cost}
             self._history.add(child.row | scores)
             self._history.write()
-        except (UserError, OSError, ValueError, KeyError) as error:
+        except (UserError, OSError, UnreadableError) as error:
             self._warn(f"training's own scores could not be kept: {error}")
 
 
