@@ -166,7 +166,7 @@ def kit_loader(dataset: Dataset, workers: int) -> Iterator[Tensor]:
 
         def __getitem__(self, item: int) -> Tensor:
             image = reader.sample_observations(1, random_state=state)[0]
-            return torch.from_numpy(np.moveaxis(image, 2, 0)).type(torch.FloatTensor)
+            return torch.from_numpy(np.moveaxis(image, 2, 0)).float()
 
     loader = torch.utils.data.DataLoader(
         Items(), batch_size=BATCH, shuffle=True, num_workers=workers, drop_last=True
@@ -230,7 +230,7 @@ def matrix_product_rates() -> dict[str, float]:
         rates["torch.mm"] = max(rates["torch.mm"], 2 * size**3 / seconds)
     for channels in (256, 512):
         images = torch.randn(64, channels, 32, 32).to(memory_format=torch.channels_last)
-        layer = torch.nn.Conv2d(channels, channels, 1).to(memory_format=torch.channels_last)
+        layer = torch.nn.Conv2d(channels, channels, 1).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         with torch.inference_mode():
             seconds = shortest(lambda images=images, layer=layer: layer(images))  # type: ignore[misc]
         rate = 2 * 64 * 32 * 32 * channels**2 / seconds

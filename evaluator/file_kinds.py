@@ -174,7 +174,7 @@ def _is_tensor(value: object) -> bool:
     return isinstance(value, _StandIn) and type(value).__name__.startswith("_rebuild_")
 
 
-class _StandIn(dict):
+class _StandIn(dict[object, object]):
     """Takes every argument, item and state that a pickle gives an object."""
 
     def __new__(cls, *arguments: object, **named: object) -> "_StandIn":

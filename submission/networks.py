@@ -123,7 +123,7 @@ class Decoder(nn.Module):
     def forward(self, latents: Tensor) -> Tensor:
         """Logits `[batch, channels, 64, 64]` from latents `[batch, latents]`."""
         features = latents[:, :, None, None]
-        if not torch.jit.is_scripting() and self.in_phases:
+        if not torch.jit.is_scripting() and self.in_phases:  # type: ignore[attr-defined]
             return decode_in_phases(self.layers, self.pixels, features)
         logits: Tensor = self.pixels(self.layers(features))
         return logits
