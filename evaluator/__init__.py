@@ -1,3 +1,26 @@
-"""Scores a representation as the NeurIPS 2019 Disentanglement Challenge did."""
+"""Scores a representation as the NeurIPS 2019 Disentanglement Challenge did.
+
+    evaluation = evaluator.score(model, "mpi3d_mini")
+    evaluation.scores, evaluation.values, evaluation.intervals
+    evaluation.write("scratch/mine")
+
+What is offered is imported when it is first asked for, since `import evaluator` is the first thing
+that every command of this package does.
+"""
+
+from typing import TYPE_CHECKING, Any
 
 import submission  # noqa: F401  (it tells what `python -m` lacks)
+
+if TYPE_CHECKING:
+    from evaluator.evaluation import Evaluation, score
+
+__all__ = ["Evaluation", "score"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from evaluator import evaluation
+
+    return getattr(evaluation, name)

@@ -11,22 +11,20 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from evaluator import engines, metrics, outputs, representations, scores
+from evaluator import engines, evaluation, metrics, outputs, representations
 from evaluator.arguments import training_record
 from evaluator.ground_truth import GroundTruth
-from evaluator.intervals import Interval, t_interval
 from evaluator.metrics import Result
 from evaluator.representations import Representation
 from submission.command_line import Parser, parse_count, parse_seed, run_command_line
 from submission.errors import UserError
-from submission.values import LAST_SEED
 
 _EXAMPLES = """\
 examples:
@@ -59,9 +57,7 @@ def main() -> None:
         [name for word in arguments.metrics for name in word.replace(",", " ").split()]
     )
     metrics.check_bindings(arguments.gin, chosen)
-    last_seed = arguments.seed + arguments.repeats - 1
-    if last_seed > LAST_SEED:
-        raise UserError(f"--repeats asks for the seed {last_seed}: the last one is {LAST_SEED}")
+    seeds = evaluation.seeds_from(arguments.seed, arguments.repeats)
     model = representations.find(arguments.representation, arguments.allow_pickle)
     # Links unresolved: the run's folder is the parent of the one that the user named.
     folder = model.parent
@@ -82,78 +78,57 @@ def main() -> None:
     # Paths and warnings may hold square brackets, which are markup to rich.
     console = Console(markup=False, highlight=False)
     dataset = datasets.load(name)
-    ground_truth = GroundTruth(dataset)
-    representation = representations.load(model, ground_truth, arguments.allow_pickle)
+    representation = representations.load(model, GroundTruth(dataset), arguments.allow_pickle)
     console.print(
         f"{representation.path}: {representation.latents} latents, on {len(dataset.images)} images "
         f"of {name}, preset {arguments.preset}, seed {arguments.seed}",
         soft_wrap=True,
     )
-    beside = None
-    by_seed: dict[int, list[Result]] = {seed: [] for seed in range(arguments.seed, last_seed + 1)}
-    stopped, finished = None, 0
+
+    def tell(result: Result, seed: int) -> None:
+        name = result.metric.name
+        which = f"{name}, seed {seed}" if seed != arguments.seed else name
+        console.print(f"{which}: {result.score:.4f} in {result.seconds:.1f} s")
+        for warning, count in result.warnings.items():
+            console.print(f"warning: {which}: {warning} ({count} times)", soft_wrap=True)
+
+    stopped = written = None
     try:
         with _watched(console, representation) as (watched, begin):
             begin("engine")
-            engine, score, warnings = engines.prepare(arguments.engine, ground_truth, watched)
-            for warning in warnings:
-                console.print(f"warning: {warning}", soft_wrap=True)
-            origin = scores.origin(
-                dataset, representation, seed=arguments.seed, engine=engine, preset=arguments.preset
+            found, score = evaluation.begin(
+                dataset,
+                watched,
+                seeds=seeds,
+                engine=arguments.engine,
+                preset=arguments.preset,
+                bindings=arguments.gin,
             )
+            for warning in found.warnings:
+                console.print(f"warning: {warning}", soft_wrap=True)
             for metric in chosen:
                 values = metrics.settings(metric, arguments.preset, arguments.gin)
                 sizes = ", ".join(f"{name.split('.')[1]} {value}" for name, value in values.items())
                 console.print(f"{metric.name}: {sizes}", soft_wrap=True)
                 begin(metric.name)
-                for seed, results in by_seed.items():
-                    done = [one for one in results if one.metric.computation == metric.computation]
-                    if done:
-                        result = done[0].read_as(metric)
-                    else:
-                        result = score(metric, seed, arguments.preset, arguments.gin)
-                    results.append(result)
-                    which = f"{metric.name}, seed {seed}" if seed != arguments.seed else metric.name
-                    console.print(f"{which}: {result.score:.4f} in {result.seconds:.1f} s")
-                    for warning, count in result.warnings.items():
-                        console.print(
-                            f"warning: {which}: {warning} ({count} times)", soft_wrap=True
-                        )
-                if metric is chosen[0]:
-                    beside = scores.earlier(output)
-                    if beside is not None and not scores.may_stand_together(
-                        beside, origin, chosen, arguments.gin, [*by_seed]
-                    ):
+                found.add(metric, score, tell)
+                if written is None:
+                    written = evaluation.Written(found, output, chosen)
+                    if written.set_aside is not None:
                         console.print(
                             f"warning: {output} held other scores, which are in "
-                            f"{outputs.set_aside(output).name} now",
+                            f"{written.set_aside.name} now",
                             soft_wrap=True,
                         )
-                        beside = None
-                scores.write_evaluation(
-                    output, by_seed[arguments.seed][-1], dataset, arguments.seed
-                )
-                finished += 1
+                written.add(metric)
     except KeyboardInterrupt as error:
-        if not finished:
+        if written is None or not written.names:
             raise
         # What is finished is kept: the metrics that have their scores for all seeds.
         stopped = error
-        for results in by_seed.values():
-            del results[finished:]
-    results = by_seed[arguments.seed]
-    intervals = _intervals(by_seed.values()) if arguments.repeats > 1 else None
-    path = scores.write_scores(
-        output,
-        results,
-        origin,
-        warnings=warnings,
-        intervals=intervals,
-        bindings=arguments.gin,
-        beside=beside,
-    )
-    title = f"{name}, preset {arguments.preset}, seed {arguments.seed}"
-    console.print(scores.table(results, title, intervals))
+    assert written is not None
+    path = written.finish()
+    console.print(written.evaluation.table())
     console.print(f"scores: {path}", soft_wrap=True)
     if stopped is not None:
         raise stopped
@@ -161,16 +136,6 @@ def main() -> None:
         from evaluator.report.page import write_report
 
         console.print(f"report: {write_report(output, dataset)}", soft_wrap=True)
-
-
-def _intervals(by_seed: Collection[list[Result]]) -> dict[str, Interval]:
-    """Over the seeds, of each metric and of the sum."""
-    intervals = {
-        results[0].metric.name: t_interval([one.score for one in results])
-        for results in zip(*by_seed, strict=True)
-    }
-    sums = [total for one in by_seed if (total := scores.challenge_sum(one)) is not None]
-    return intervals | ({"sum": t_interval(sums)} if sums else {})
 
 
 def _folder_first(arguments: list[str]) -> list[str]:

@@ -88,6 +88,7 @@ class Representation:
             a copy of the images in another layout; None where the format has no such way.
         parallel: Whether `encode_pixels` may run in several threads at once.
         warnings: What the user should know of its scores.
+        in_memory: Whether a program holds it and there is no file; `path` is then its name.
     """
 
     path: Path
@@ -97,6 +98,7 @@ class Representation:
     encode_pixels: EncodePixels | None = None
     parallel: bool = False
     warnings: tuple[str, ...] = ()
+    in_memory: bool = False
 
     def counted(self, count: Callable[[int], None]) -> "Representation":
         """The same, calling `count` with the number of images of every batch it has encoded."""
@@ -206,14 +208,14 @@ def load(folder: Path, ground_truth: GroundTruth, allow_pickle: bool = False) ->
 
         images = ground_truth.sample_observations(max(_PROBED_BATCHES), np.random.RandomState(0))
         dilled.try_apart(path, images, _PROBED_BATCHES)
-        return _checked(_read_dill(path), path, ground_truth)
+        return check(_read_dill(path), path, ground_truth)
     readers = {
         file_kinds.SAVED_MODEL: _read_tfhub,
         file_kinds.EXPORTED: _read_exported,
         file_kinds.ONNX: _read_onnx,
     }
     read = readers.get(file_kinds.kind_of(path).name, _read_pytorch)
-    return _checked(read(path), path, ground_truth)
+    return check(read(path), path, ground_truth)
 
 
 def sha256(path: Path) -> str:
@@ -306,10 +308,10 @@ def _read_pytorch(path: Path) -> Reading:
     dtype = dtypes.pop() if len(dtypes) == 1 else torch.float32
     fast = None
     if device == "cpu" and isinstance(model, torch.jit.ScriptModule):
-        fast = _encode_pixels(path, _channels_last(path), device, dtype)
+        fast = encode_pixels(path, _channels_last(path), device, dtype)
     return Reading(
-        _encode_images(path, model, device, dtype),
-        _encode_pixels(path, model, device, dtype),
+        encode_images(path, model, device, dtype),
+        encode_pixels(path, model, device, dtype),
         fast,
         _of_training_mode(path, _left_in_training(model)),
     )
@@ -342,8 +344,8 @@ def _read_exported(path: Path) -> Reading:
     operators = {str(one.target).split(".")[1]: one.args for one in nodes if "." in str(one.target)}
     left = {name for name, at in _TRAINS.items() if operators.get(name, ())[at : at + 1] == (True,)}
     return Reading(
-        _encode_images(path, model, device, images.dtype),
-        _encode_pixels(path, model, device, images.dtype),
+        encode_images(path, model, device, images.dtype),
+        encode_pixels(path, model, device, images.dtype),
         warnings=_of_training_mode(path, left),
     )
 
@@ -387,15 +389,32 @@ def _device() -> str:
     """Where PyTorch runs a model, with the settings that make it repeatable."""
     import torch
 
-    # TF32 and cuDNN's choice of algorithm change digits from one run to the next.
-    torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cudnn.deterministic = True
+    make_repeatable()
     return "cuda" if Environment.read().use_cuda and torch.cuda.is_available() else "cpu"
 
 
-def _encode_images(
+def make_repeatable() -> None:
+    """Rules out what changes digits from one run to the next: TF32, and cuDNN's choice."""
+    import torch
+
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.deterministic = True
+
+
+def encode_images(
     path: Path, model: "torch.nn.Module", device: str, dtype: "torch.dtype"
 ) -> Encode:
+    """A PyTorch model as a function of images.
+
+    Args:
+        path: What messages call it.
+        model: On `device`.
+        device: Where it runs.
+        dtype: What it is given.
+
+    Returns:
+        From [n, h, w, c] in [0, 1] to [n, latents].
+    """
     import torch
 
     def encode(images: np.ndarray) -> np.ndarray:
@@ -408,9 +427,10 @@ def _encode_images(
     return encode
 
 
-def _encode_pixels(
+def encode_pixels(
     path: Path, model: "torch.nn.Module", device: str, dtype: "torch.dtype"
 ) -> EncodePixels:
+    """The same of uint8 [n, h, w, c] and the pixel value that means 1.0."""
     import torch
 
     def encode(pixels: np.ndarray, white: int) -> np.ndarray:
@@ -500,12 +520,26 @@ def _read_dill(path: Path) -> Reading:
         raise _unreadable(path, error) from error
 
 
-def _checked(reading: Reading, path: Path, ground_truth: GroundTruth) -> Representation:
+def check(
+    reading: Reading, path: Path, ground_truth: GroundTruth, in_memory: bool = False
+) -> Representation:
     """Adds the checks of every answer, and learns the number of latents from the first.
 
     The probes also decide how it is encoded: a faster way is taken only if it gives equal bits, and
     `repeatable` says whether the first probe, asked again after batches of other sizes, has the
     same codes, without which no table of codes may be used.
+
+    Args:
+        reading: The model, as its reader made it.
+        path: Its file or folder, or what messages call it.
+        ground_truth: The data set; a few of its images are encoded.
+        in_memory: Whether there is no file.
+
+    Returns:
+        The representation.
+
+    Raises:
+        UserError: It refuses the images, or returns anything but finite numbers [n, latents].
     """
     encode = _apart(reading.encode)
     encode_pixels = reading.encode_pixels and _apart(reading.encode_pixels)
@@ -564,7 +598,7 @@ def _checked(reading: Reading, path: Path, ground_truth: GroundTruth) -> Represe
         checked(sample(size))
     repeatable = np.array_equal(first, checked(probe))
     return Representation(
-        path, checked, latents, repeatable, checked_pixels, parallel, reading.warnings
+        path, checked, latents, repeatable, checked_pixels, parallel, reading.warnings, in_memory
     )
 
 

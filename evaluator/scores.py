@@ -98,7 +98,10 @@ def origin(
         # What docker/portal.py says of the container's image.
         "image": os.environ.get("IMAGE_DIGEST"),
         "representation_file": representation.path.name,
-        "representation_sha256": sha256(representation.path),
+        # A program's own model has none, so its scores never join others.
+        "representation_sha256": (
+            None if representation.in_memory else sha256(representation.path)
+        ),
         "representation_repeatable": representation.repeatable,
         "latents": representation.latents,
         "linear_svc": _linear_svc(engine),
@@ -140,6 +143,8 @@ def may_stand_together(
     own = {key: value for key, value in provenance.items() if key not in _OF_METRICS}
     known = [metric for name, metric in ALL_METRICS.items() if name in names]
     earlier_seeds = content.get("repeats", {}).get("seeds", [provenance.get("seed")])
+    if shared["representation_sha256"] is None:
+        return False
     if own != shared or len(known) != len(names) or earlier_seeds != list(seeds):
         return False
     old = provenance["gin_bindings"]

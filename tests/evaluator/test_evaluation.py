@@ -1,0 +1,160 @@
+"""The Python API against the command line, for the same model."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import evaluator
+from evaluator import __main__ as command
+from submission import datasets
+from submission.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = [
+    "dci.num_train = 60",
+    "dci.num_test = 30",
+    "factor_vae_score.num_variance_estimate = 100",
+    "factor_vae_score.num_train = 20",
+    "factor_vae_score.num_eval = 10",
+    "sap_score.num_train = 100",
+    "sap_score.num_test = 50",
+    "mig.num_train = 100",
+    "irs.num_train = 100",
+]
+SMALL_OF = {"mig": ["mig.num_train = 100"], "irs": ["irs.num_train = 100"]}
+
+
+@pytest.fixture
+def dataset(make_dataset):
+    return make_dataset()
+
+
+@pytest.fixture
+def encoder(make_encoder):
+    return make_encoder()
+
+
+@pytest.fixture
+def told(dataset, encoder, write_torchscript, tmp_path, monkeypatch):
+    """What `python -m evaluator` leaves behind, for two seeds."""
+    monkeypatch.setattr(datasets, "load", lambda name: dataset)
+    output = tmp_path / "told"
+    arguments = [str(write_torchscript(encoder)), "--dataset", "spelled", "--repeats", "2"]
+    arguments += [part for line in SMALL for part in ("--gin", line)]
+    arguments += ["--output", str(output), "--no-report"]
+    monkeypatch.setattr(sys, "argv", ["evaluator", *arguments])
+    command.main()
+    return output
+
+
+def contents(folder):
+    """Of `scores.json` and of each metric's file, but for what differs from run to run."""
+    scores = json.loads((folder / "scores.json").read_text())
+    for key in ("created", "seconds", "representation_file", "representation_sha256"):
+        del scores["provenance"][key]
+    files = {}
+    for path in sorted(folder.glob("metrics/*/results/aggregate/evaluation.json")):
+        one = json.loads(path.read_text())
+        del one["evaluation_results.elapsed_time"], one["evaluation_results.uuid"]
+        files[path.relative_to(folder).as_posix()] = one
+    return scores, files
+
+
+@pytest.mark.parametrize("kind", ["folder", "module", "of tensors", "of arrays"])
+def test_the_api_gives_the_command_lines_bits(
+    kind, told, dataset, encoder, write_torchscript, tmp_path
+):
+    def of_arrays(images):
+        if not isinstance(images, np.ndarray):
+            raise TypeError
+        with torch.no_grad():
+            return encoder(torch.from_numpy(images)).numpy()
+
+    models = {
+        "folder": str(write_torchscript(encoder)),
+        "module": encoder,
+        "of tensors": lambda images: encoder(images),
+        "of arrays": of_arrays,
+    }
+    found = evaluator.score(models[kind], dataset, repeats=2, gin=SMALL)
+    assert found.write(tmp_path / "mine") == tmp_path / "mine" / "scores.json"
+    assert contents(tmp_path / "mine") == contents(told)
+    written = json.loads((told / "scores.json").read_text())
+    assert found.scores == written["scores"]
+    assert found.sum == written["sum"]
+    assert found.values == written["metrics"]
+    assert {name: list(one.scores) for name, one in found.intervals.items()} == {
+        name: one["scores"]
+        for name, one in written["repeats"].items()
+        if name not in ("seeds", "confidence")
+    }
+    assert found.table().row_count == 6
+
+
+def test_a_module_is_scored_in_eval_mode_and_handed_back_in_its_own(dataset, encoder):
+    model = torch.nn.Sequential(encoder, torch.nn.Dropout(0.5))
+    model.train()
+    encoder[1].eval()
+    modes = [part.training for part in model.modules()]
+    before = torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic
+    found = evaluator.score(model, dataset, metrics=["mig"], gin=SMALL_OF["mig"])
+    assert [part.training for part in model.modules()] == modes
+    assert (torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic) == before
+    assert (
+        found.scores
+        == evaluator.score(encoder, dataset, metrics=["mig"], gin=SMALL_OF["mig"]).scores
+    )
+    assert not found.warnings
+
+
+def test_a_module_that_fails_is_handed_back_in_its_own_mode(dataset):
+    model = torch.nn.Sequential(torch.nn.Linear(7, 7))
+    with pytest.raises(UserError, match="Sequential fails on a batch of 16 images"):
+        evaluator.score(model, dataset)
+    assert model.training
+
+
+def test_a_programs_own_models_scores_join_no_others(dataset, encoder, tmp_path):
+    for metric in ("mig", "irs"):
+        evaluator.score(encoder, dataset, metrics=[metric], gin=SMALL_OF[metric]).write(tmp_path)
+    assert json.loads((tmp_path / "scores.json").read_text())["scores"].keys() == {"irs"}
+    assert json.loads((tmp_path / "scores.1.json").read_text())["scores"].keys() == {"mig"}
+
+
+def test_a_files_scores_join_those_of_the_same_file(dataset, encoder, write_torchscript, tmp_path):
+    folder = write_torchscript(encoder)
+    for metric in ("mig", "irs"):
+        evaluator.score(folder, dataset, metrics=[metric], gin=SMALL_OF[metric]).write(tmp_path)
+    assert json.loads((tmp_path / "scores.json").read_text())["scores"].keys() == {"mig", "irs"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"metrics": ["mgi"]}, "did you mean mig"),
+        ({"gin": ["dci.num_trian = 3"]}, "did you mean dci.num_train"),
+        ({"engine": "quick"}, "unknown 'quick'"),
+        ({"preset": "fast"}, "unknown 'fast'"),
+        ({"seed": -1}, "a seed is 0 or more"),
+        ({"seed": 2**32 - 1, "repeats": 2}, "the last one is 4294967295"),
+        ({"repeats": 0}, "repeats 1 or more"),
+    ],
+)
+def test_a_wrong_argument_is_told_before_anything_is_read(options, message):
+    with pytest.raises(UserError, match=message):
+        evaluator.score("nowhere", "nothing", **options)
+
+
+def test_the_package_is_imported_without_anything_heavy():
+    program = (
+        "import sys, evaluator; print(sorted({'torch', 'tensorflow', 'numpy'} & set(sys.modules)))"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert answer.stdout.strip() == "[]"
