@@ -15,16 +15,22 @@ ABOVE = {
     },
     "evaluator": {"study", "docker", "benchmarks"},
     "study": {"docker", "benchmarks"},
+    "container": {"study", "benchmarks"},
 }
+# docker/ is no package, or the library of that name couldn't be imported: its own is container.
+FOLDERS = {"container": ROOT / "docker"}
 
 
-def module_name(path):
-    parts = path.relative_to(ROOT).with_suffix("").parts
+def module_name(path, root):
+    parts = path.relative_to(root).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
 MODULES = {
-    module_name(path): path for package in ABOVE for path in sorted((ROOT / package).rglob("*.py"))
+    module_name(path, root): path
+    for package in ABOVE
+    for root in (FOLDERS.get(package, ROOT),)
+    for path in sorted((root / package).rglob("*.py"))
 }
 
 
