@@ -1,7 +1,6 @@
 """What an evaluation leaves behind: the challenge's JSON files, `scores.json` and a table."""
 
 import datetime
-import json
 import os
 import re
 import uuid
@@ -14,11 +13,12 @@ from rich.table import Table
 
 from evaluator.intervals import CONFIDENCE, Interval, t_interval
 from evaluator.metrics import ALL_METRICS, METRICS, Metric, Result, settings
-from evaluator.outputs import SCORES
 from evaluator.representations import Representation, sha256
 from submission.datasets import Dataset
-from submission.runs.files import write_json
+from submission.runs.files import UnreadableError, write_json
+from submission.runs.folder import RunFolder
 from submission.runs.provenance import git_revision, versions
+from submission.runs.scores import Scores, read_scores
 
 # What scores are computed with, as far as it is installed.
 _PACKAGES = (
@@ -59,7 +59,7 @@ def write_evaluation(output: Path, result: Result, dataset: Dataset, seed: int) 
         "evaluation.random_seed": str(seed),
     }
     values = {**result.values, "elapsed_time": result.seconds, "uuid": str(uuid.uuid4())}
-    path = output / "metrics" / name / "results" / "aggregate" / "evaluation.json"
+    path = RunFolder(output).evaluation(name)
     write_json(
         path,
         {f"evaluation_config.{key}": value for key, value in sorted(config.items())}
@@ -109,20 +109,18 @@ def origin(
     }
 
 
-def earlier(output: Path) -> dict[str, Any] | None:
+def earlier(output: Path) -> Scores | None:
     """The scores that stand in a run folder; empty where they can't be read, None where none do."""
-    path = output / SCORES
-    if not path.exists():
-        return None
     try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
+        return read_scores(RunFolder(output).scores)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except UnreadableError:
+        return Scores()
 
 
 def may_stand_together(
-    content: Mapping[str, Any],
+    old: Scores,
     shared: Mapping[str, Any],
     chosen: Sequence[Metric],
     bindings: Sequence[str],
@@ -131,27 +129,24 @@ def may_stand_together(
     """Whether one run of the evaluator would give earlier scores and new ones.
 
     Args:
-        content: The earlier ones, of `earlier`.
+        old: The earlier ones, of `earlier`.
         shared: Where the new ones come from, of `origin`.
         chosen: The new ones' metrics.
         bindings: Their settings of the command line.
         seeds: Their seeds.
     """
-    provenance, names = content.get("provenance"), content.get("scores")
-    if not isinstance(provenance, dict) or not isinstance(names, dict):
-        return False
-    own = {key: value for key, value in provenance.items() if key not in _OF_METRICS}
-    known = [metric for name, metric in ALL_METRICS.items() if name in names]
-    earlier_seeds = content.get("repeats", {}).get("seeds", [provenance.get("seed")])
     if shared["representation_sha256"] is None:
         return False
-    if own != shared or len(known) != len(names) or earlier_seeds != list(seeds):
+    own = {key: value for key, value in old.provenance.items() if key not in _OF_METRICS}
+    known = [metric for name, metric in ALL_METRICS.items() if name in old.scores]
+    earlier_seeds = old.repeats.get("seeds", [old.provenance.get("seed")])
+    if own != shared or len(known) != len(old.scores) or earlier_seeds != list(seeds):
         return False
-    old = provenance["gin_bindings"]
-    both = _united(old, bindings)
+    before = old.provenance["gin_bindings"]
+    both = _united(before, bindings)
     return all(
         settings(metric, shared["preset"], given) == settings(metric, shared["preset"], both)
-        for metrics, given in ((known, old), (chosen, bindings))
+        for metrics, given in ((known, before), (chosen, bindings))
         for metric in metrics
     )
 
@@ -164,7 +159,7 @@ def write_scores(
     warnings: Sequence[str] = (),
     intervals: Mapping[str, Interval] | None = None,
     bindings: Sequence[str] = (),
-    beside: dict[str, Any] | None = None,
+    beside: Scores | None = None,
 ) -> Path:
     """Writes `scores.json`: the scores, their sum, and all that is needed to get them again.
 
@@ -191,52 +186,54 @@ def write_scores(
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "seconds": {one.metric.name: round(one.seconds, 3) for one in results},
     }
-    content = {
-        "scores": {one.metric.name: one.score for one in results},
-        "sum": challenge_sum(results),
-        "metrics": {one.metric.name: one.values for one in results},
-        "provenance": provenance,
-    }
+    repeats: dict[str, Any] = {}
     if intervals:
         seed, count = shared["seed"], len(next(iter(intervals.values())).scores)
-        content["repeats"] = {
+        repeats = {
             "seeds": list(range(seed, seed + count)),
             "confidence": CONFIDENCE,
             **{name: asdict(interval) for name, interval in intervals.items()},
         }
-    path = output / SCORES
-    write_json(path, _together(beside, content) if beside else content)
+    scores = Scores(
+        scores={one.metric.name: one.score for one in results},
+        sum=challenge_sum(results),
+        metrics={one.metric.name: one.values for one in results},
+        provenance=provenance,
+        repeats=repeats,
+    )
+    path = RunFolder(output).scores
+    (_together(beside, scores) if beside else scores).write(path)
     return path
 
 
-def _together(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+def _together(old: Scores, new: Scores) -> Scores:
     """Adds earlier scores; of a metric in both the new ones count."""
-    scores = _in_order(old["scores"] | new["scores"])
-    before, now = old["provenance"], new["provenance"]
+    scores = _in_order(old.scores | new.scores)
+    before, now = old.provenance, new.provenance
 
     def added(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
-        return _in_order({name: one[name] for name in one if name not in new["scores"]} | other)
+        return _in_order({name: one[name] for name in one if name not in new.scores} | other)
 
-    content = {
-        "scores": scores,
-        "sum": _sum(scores),
-        "metrics": added(old["metrics"], new["metrics"]),
-        "provenance": {
+    repeats = new.repeats
+    if repeats:
+        repeats = old.repeats | repeats
+        counted = [repeats[name]["scores"] for name in scores if name in METRICS]
+        if counted:
+            sums = [sum(scores_of_seed) for scores_of_seed in zip(*counted, strict=True)]
+            repeats["sum"] = asdict(t_interval(sums))
+    return Scores(
+        scores=scores,
+        sum=_sum(scores),
+        metrics=added(old.metrics, new.metrics),
+        provenance={
             **now,
             "gin_config": _joined(added(_parted(before["gin_config"]), _parted(now["gin_config"]))),
             "gin_bindings": _united(before["gin_bindings"], now["gin_bindings"]),
             "warnings": added(before["warnings"], now["warnings"]),
             "seconds": added(before["seconds"], now["seconds"]),
         },
-    }
-    if "repeats" in new:
-        repeats = old["repeats"] | new["repeats"]
-        counted = [repeats[name]["scores"] for name in scores if name in METRICS]
-        if counted:
-            sums = [sum(scores_of_seed) for scores_of_seed in zip(*counted, strict=True)]
-            repeats["sum"] = asdict(t_interval(sums))
-        content["repeats"] = repeats
-    return content
+        repeats=repeats,
+    )
 
 
 def _in_order(by_metric: Mapping[str, Any]) -> dict[str, Any]:
