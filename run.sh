@@ -205,7 +205,7 @@ lint() {
   install_once add_test_tools requirements-dev.txt
   "$python" -m ruff format --check .
   "$python" -m ruff check .
-  "$python" -m mypy submission evaluator study docker/portal.py docker/container benchmarks
+  "$python" -m mypy submission evaluator study docker/portal.py docker/container benchmarks docs
 }
 
 run_tests() {

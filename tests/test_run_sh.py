@@ -410,7 +410,7 @@ def test_checks_run_in_order_without_the_slow_tests(clone: Clone) -> None:
     assert (clone.folder / "checks.txt").read_text().splitlines() == [
         "ruff format --check .",
         "ruff check .",
-        "mypy submission evaluator study docker/portal.py",
+        "mypy submission evaluator study docker/portal.py docker/container benchmarks docs",
         "pytest -m not slow tests/evaluator -k mig",
     ]
 
