@@ -44,6 +44,7 @@ from evaluator.ground_truth import GroundTruth
 from evaluator.metrics.draws import draw
 from submission import datasets
 from submission.datasets import Dataset
+from submission.datasets.pixels import in_unit_range
 
 ROOT = Path(__file__).resolve().parents[1]
 # The metrics that have the same bits given the same codes.
@@ -254,7 +255,7 @@ def samples(
             yield encoded(f"random encoder {number}", Path(temporary))
 
     pixels = [
-        dataset.images[drawn.indices].reshape(len(drawn.indices), -1).astype(np.float32) / 255
+        in_unit_range(dataset.images[drawn.indices], dataset.white).reshape(len(drawn.indices), -1)
         for drawn in (train, test)
     ]
     mean = pixels[0].mean(axis=0)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from submission.datasets import Dataset
+from submission.datasets.pixels import in_unit_range
 
 
 class GroundTruth:
@@ -72,8 +73,8 @@ class GroundTruth:
             float32 otherwise (colour and noisy dSprites are float64 there and rounded here). A
             network in float32 sees no difference; a dilled function of numpy may.
         """
-        if self.dataset.name.startswith("mpi3d"):
-            return np.asarray(self.dataset.images[indices]) / float(self.dataset.white)
+        if self.dataset.float64:
+            return in_unit_range(self.dataset.images[indices], self.dataset.white, np.float64)
         return self.dataset.observe(indices, random_state)
 
     def sample(

@@ -30,6 +30,7 @@ import numpy as np
 
 from evaluator import file_kinds
 from evaluator.ground_truth import GroundTruth
+from submission.datasets.pixels import tensor_in_unit_range
 from submission.environment import Environment
 from submission.errors import UserError
 
@@ -438,7 +439,7 @@ def encode_pixels(
         # to floats; dividing float32 by 255 or 1 gives what dividing float64 and rounding does.
         def batch() -> torch.Tensor:
             channels_first = torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2)
-            return channels_first.float().div_(white).to(dtype)
+            return tensor_in_unit_range(channels_first, white).float().to(dtype)
 
         return _codes_of(path, model, batch)
 

@@ -12,6 +12,7 @@ import torch
 from evaluator import representations
 from evaluator.ground_truth import GroundTruth
 from submission.datasets import Dataset
+from submission.datasets.pixels import in_unit_range
 from submission.errors import UserError
 
 _BATCHES = (1, 64)
@@ -46,7 +47,7 @@ def _try(folder: Path) -> tuple[str, str]:
         try:
             representation = representations.load(folder, GroundTruth(dataset), allow_pickle=True)
             shapes = [
-                list(representation.encode((images[:size] / 255.0).astype(np.float32)).shape)
+                list(representation.encode(in_unit_range(images[:size], dataset.white)).shape)
                 for size in _BATCHES
             ]
         except UserError as error:

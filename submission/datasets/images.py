@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from submission.datasets.image_cache import damage_named, exclusive, fingerprint_of
+from submission.datasets.pixels import in_unit_range
 from submission.errors import UserError
 from submission.runs.files import write_atomically
 
@@ -53,6 +54,7 @@ class Dataset:
             observation: float [n, h, w, 1] to [n, h, w, 3]; None for all others.
         path: The file or folder that the images were read from.
         known_fingerprint: The fingerprint when the reader computed it along the way.
+        float64: Whether disentanglement_lib reads it in float64, as it does MPI3D.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Dataset:
     paint: Paint | None = None
     path: Path | None = None
     known_fingerprint: str | None = field(default=None, repr=False)
+    float64: bool = False
 
     def __post_init__(self) -> None:
         """Refuses images that don't fit the grid.
@@ -152,7 +155,7 @@ class Dataset:
         Returns:
             float32 [n, h, w, c] in [0, 1].
         """
-        observations = np.divide(self.images[indices], np.float32(self.white), dtype=np.float32)
+        observations = in_unit_range(self.images[indices], self.white)
         if self.paint is None:
             return observations
         return self.paint(observations, random_state).astype(np.float32, copy=False)

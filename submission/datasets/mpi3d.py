@@ -75,6 +75,7 @@ def load(name: str, data_root: Path) -> Dataset:
         factor_sizes=SIZES_OF_COUNT[len(images)],
         scored_factors=tuple(range(len(FACTOR_NAMES))),
         path=path,
+        float64=True,
         known_fingerprint=fingerprint,
     )
 

@@ -223,6 +223,7 @@ def _dataset(
         factor_sizes=sizes,
         scored_factors=tuple(range(len(sizes))),
         path=path,
+        float64=True,
         known_fingerprint=fingerprint,
     )
 

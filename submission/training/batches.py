@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from submission.datasets import Dataset
+from submission.datasets.pixels import in_unit_range, tensor_in_unit_range
 from submission.training.distributed import Group
 
 # Of a GPU's free memory, the share that a data set may take up; the rest is for the networks.
@@ -69,7 +70,7 @@ class Batches:
         """
         if self._resident is not None:
             rows = self._team.rows(self._batch(step))
-            images = torch.div(self._resident[rows], self.dataset.white)
+            images = tensor_in_unit_range(self._resident[rows], self.dataset.white)
         else:
             images = self._gathered(step)
         # NHWC memory seen as NCHW is PyTorch's channels-last layout; nothing is copied.
@@ -84,7 +85,9 @@ class Batches:
                 self._ahead[wanted] = self._thread.submit(self._gather, wanted)
         gathered = self._ahead.pop(step).result()
         images = gathered.to(self.device, non_blocking=True)
-        return images if images.is_floating_point() else torch.div(images, self.dataset.white)
+        if images.is_floating_point():
+            return images
+        return tensor_in_unit_range(images, self.dataset.white)
 
     def _gather(self, step: int) -> Tensor:
         """NHWC in memory; float32, or for a GPU pinned uint8, which is a quarter of the way."""
@@ -100,8 +103,7 @@ class Batches:
             pixels = np.take(self.dataset.images, self._team.rows(batch).numpy(), axis=0)
             if not on_gpu:
                 # In this thread, PyTorch would start as many others as the step already has.
-                white = np.float32(self.dataset.white)
-                return torch.from_numpy(np.divide(pixels, white, dtype=np.float32))
+                return torch.from_numpy(in_unit_range(pixels, self.dataset.white))
             images = torch.from_numpy(pixels)
         return images.pin_memory() if on_gpu else images
 

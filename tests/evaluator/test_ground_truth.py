@@ -19,7 +19,7 @@ def published(tmp_path, monkeypatch):
 
     sizes = (4, 4, 2, 3, 3, 40, 40)
     return MPI3D("mpi3d_toy"), GroundTruth(
-        Dataset("mpi3d_toy", images, tuple("abcdefg"), sizes, tuple(range(7)))
+        Dataset("mpi3d_toy", images, tuple("abcdefg"), sizes, tuple(range(7)), float64=True)
     )
 
 

@@ -38,6 +38,7 @@ def test_factors_and_images_are_those_of_disentanglement_lib(
     module = reference("mpi3d")
     monkeypatch.setattr(module.MPI3D, "observation_shape", [2, 2, 3])
     same_draws(load(name), module.MPI3D(name))
+    assert load(name).float64
 
 
 def test_the_number_of_images_decides_the_grid(

@@ -31,6 +31,7 @@ def test_the_first_load_renders_and_the_second_maps(
     assert first.is_deterministic
     monkeypatch.setattr(mpi3d_mini, "render", None)
     second = load("mpi3d_mini", tmp_path)
+    assert first.float64 and second.float64
     assert isinstance(second.images, np.memmap)
     assert second.factor_sizes == SIZES
     assert second.fingerprint() == first.fingerprint()
