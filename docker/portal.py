@@ -185,7 +185,7 @@ def _simulate(
         data_root=environment.data_root,
         output=environment.output_path,
         gpu=gpu,
-        save_every=parse_duration(arguments.save_every, "--save-every"),
+        save_every=parse_duration(arguments.save_every, "--save-every", above_zero=True),
         training=training,
         scoring=scored,
     )
@@ -287,7 +287,7 @@ def _limits(
 ) -> Limits:
     memory = arguments.memory
     return Limits(
-        seconds=parse_duration(seconds, option),
+        seconds=parse_duration(seconds, option, above_zero=True),
         grace=parse_duration(arguments.grace, "--grace"),
         memory=_bytes(memory, "--memory") if memory else sandbox.default_memory(client),
         processes=arguments.processes,

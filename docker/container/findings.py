@@ -113,7 +113,7 @@ def check(
 def _check_manifest(path: Path) -> tuple[dict[str, Any], list[Finding]]:
     try:
         manifest = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         return {}, [Finding(f"{path.name} can't be read ({error})", "write one: docs/container.md")]
     if not isinstance(manifest, dict):
         return {}, [Finding(f"{path.name} holds no JSON object", "write one: docs/container.md")]

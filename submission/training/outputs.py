@@ -312,7 +312,8 @@ class RunOutput:
     def _latent_statistics(self, state: State) -> tuple[list[float], ...]:
         """KL in nats, standard deviation, and variance of the mean, of each latent's posterior.
 
-        All over a fixed sample of images; the standard deviation is averaged over them.
+        All over a fixed sample of images; the standard deviation is averaged over them. Empty
+        where one overflows, as of weights that explode: JSON has no infinity.
         """
         kl, deviation, mean = [], [], []
         for part in np.array_split(self._setup.sample, 8):
@@ -322,7 +323,7 @@ class RunOutput:
             deviation.append(torch.exp(0.5 * posterior.log_variance))
             mean.append(posterior.mean)
         statistics = torch.cat(kl).mean(0), torch.cat(deviation).mean(0), torch.cat(mean).var(0)
-        return tuple(statistic.tolist() for statistic in statistics)
+        return tuple(one.tolist() if one.isfinite().all() else [] for one in statistics)
 
 
 def _read_seconds(path: Path) -> float:

@@ -37,7 +37,8 @@ TINY = (
 SEARCH = ("--search", "beta_vae.beta = log(0.5, 20)", "--search", "network.latents = int(4, 8)")
 
 SHORT = (*SEARCH, "--steps", "40", "--trials", "2", "--gin", "trainer.snapshot_every = 20")
-LONGER = (*SEARCH, "--steps", "400", "--trials", "2", "--gin", "trainer.snapshot_every = 200")
+# So long that a fast machine, too, writes checkpoints before the end.
+LONGER = (*SEARCH, "--steps", "1500", "--trials", "2", "--gin", "trainer.snapshot_every = 500")
 
 
 def words(folder: Path, *arguments: str) -> list[str]:
@@ -415,17 +416,18 @@ def test_udr_trains_several_seeds_of_each_setting(tmp_path):
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_three_failing_trials_end_the_search(tmp_path):
-    """A learning rate of which the first step explodes."""
+    """A learning rate of which the weights explode: their gradient or their ELBO isn't finite."""
     folder = tmp_path / "tune"
     result = run(
         folder,
-        *("--search", "trainer.learning_rate = choice(1e30, 1e31)", "--trials", "9"),
+        *("--search", "trainer.learning_rate = choice(0.5, 1.0)", "--trials", "9"),
         *("--steps", "300"),
     )
     assert result.returncode == 1, result.stdout + result.stderr
     assert "Traceback" not in result.stdout + result.stderr
     assert [trial.state for trial in stored(folder).trials] == [TrialState.FAIL] * 3
-    assert "not finite" in stored(folder).trials[0].user_attrs["problem"]
+    problem = stored(folder).trials[0].user_attrs["problem"]
+    assert "not finite" in problem or "is nan" in problem
     # It would have been compared ten times.
     told = record(run_of(folder, stored(folder).trials[0]))
     assert "trainer.snapshot_every = 30" in told["gin_config"]

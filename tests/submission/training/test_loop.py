@@ -257,6 +257,16 @@ def test_weights_that_overflow_leave_the_last_representation_and_a_record_that_s
     assert torch.jit.load(str(trial.folder().model))(torch.rand(2, 3, 64, 64)).isfinite().all()
 
 
+def test_statistics_that_overflow_are_unknown_in_the_record(trial, monkeypatch):
+    """JSON has no infinity; the run must not end for want of a number to write."""
+    overflow = torch.tensor([[1e38, 0.0], [-1e38, 0.0]])
+    monkeypatch.setattr("submission.training.outputs.kl_to_prior", lambda _: overflow.square())
+    assert trial(*STEPS).status == "finished"
+    record = json.loads(trial.folder().record.read_text())
+    assert record["kl_per_latent"] == []
+    assert len(record["posterior_std_per_latent"]) == 20
+
+
 def test_a_budget_too_short_for_one_step_exports_an_untrained_model_with_a_warning(trial):
     record = trial("trainer.budget = '0.01s'")
     assert record.status == "untrained"
