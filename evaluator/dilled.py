@@ -13,6 +13,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from submission.runs.processes import search_path
 
 # No crash ends with it, and a function that exits seldom does.
 _ANSWERED = 73
+_MOST_PRINTED = 16 * 2**20
 _VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 # From Python 3.11 on, instructions are followed by empty cells (CACHE, opcode 0). By version: the
 # opcode that every function holds (RESUME), and the cells behind each opcode (`dis`).
@@ -124,21 +126,42 @@ def try_apart(path: Path, images: np.ndarray, sizes: tuple[int, ...]) -> None:
     Raises:
         UserError: The process ended.
     """
-    given = io.BytesIO()
-    np.save(given, images)
-    code = subprocess.run(
-        [sys.executable, "-m", "evaluator.dilled", path.absolute(), *map(str, sizes)],
-        env=os.environ | {"PYTHONPATH": search_path()},
-        input=given.getvalue(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ).returncode
+    with tempfile.TemporaryFile() as given:
+        np.save(given, images)
+        given.seek(0)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "evaluator.dilled", path.absolute(), *map(str, sizes)],
+            env=os.environ | {"PYTHONPATH": search_path()},
+            stdin=given,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+    try:
+        _await_end_of_output(process, path)
+        code = process.wait()
+    finally:
+        process.kill()
+        process.wait()
     if code != _ANSWERED:
         how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
         raise UserError(
             f"{path} ends the process that calls it, {how}: dill it again with Python {_VERSION} "
             "and the packages of requirements.txt"
         )
+
+
+def _await_end_of_output(process: subprocess.Popen[bytes], path: Path) -> None:
+    """Reads what a process prints, which the real calls will print again, and drops it."""
+    printed = 0
+    assert process.stdout is not None
+    with process.stdout as output:
+        while chunk := output.read(2**16):
+            printed += len(chunk)
+            if printed > _MOST_PRINTED:
+                raise UserError(
+                    f"{path} prints more than {_MOST_PRINTED // 2**20} MiB in its first calls: "
+                    "it was stopped"
+                )
 
 
 _MAIN = ("__builtin__", "__main__")
