@@ -64,7 +64,8 @@ def one_node():
     cluster_utils = pytest.importorskip("ray.cluster_utils")
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        nodes = cluster_utils.Cluster(initialize_head=True, head_node_args={**NODE, "num_cpus": 2})
+        # One core a node: with two, Ray may give all runs of a study to the first one.
+        nodes = cluster_utils.Cluster(initialize_head=True, head_node_args=NODE)
         try:
             yield nodes
         finally:
