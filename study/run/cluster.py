@@ -17,8 +17,8 @@ from study.run.jobs import Job
 from study.run.work import RunFailed, execute
 from submission.environment import Environment
 from submission.errors import UserError
+from submission.runs.provenance import ROOT
 
-_ROOT = Path(__file__).resolve().parents[2]
 _SECONDS_TO_ANSWER = 10.0
 # In Ray's own words: those of the cluster, then those of this process.
 _VERSIONS = re.compile(r"Ray: (\S+)\s+Python: (\S+)")
@@ -143,7 +143,7 @@ def check_answers(address: str) -> None:
     if importlib.util.find_spec("ray") is None:
         raise UserError(
             "--cluster needs Ray: "
-            f"{sys.executable} -m pip install --requirement {_ROOT / 'requirements-study.txt'}"
+            f"{sys.executable} -m pip install --requirement {ROOT / 'requirements-study.txt'}"
         )
     if "://" in address:
         raise UserError(
@@ -166,7 +166,7 @@ def _variables() -> dict[str, str]:
     """What a node's processes need of this one's environment."""
     environment = Environment.read()
     return {
-        "PYTHONPATH": str(_ROOT),
+        "PYTHONPATH": str(ROOT),
         "DISENTANGLEMENT_LIB_DATA": str(environment.data_root.absolute()),
         "AICROWD_CUDA": str(int(environment.use_cuda)),
     }

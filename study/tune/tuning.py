@@ -30,13 +30,13 @@ from submission import configuration
 from submission.budget import parse_duration
 from submission.command_line import EXIT_DONE, EXIT_FAILED, parse_count, parse_seed
 from submission.errors import UserError
+from submission.runs.provenance import ROOT
 
 if TYPE_CHECKING:
     import optuna
 
     from study.tune.trials import Search
 
-_ROOT = Path(__file__).resolve().parents[2]
 _DEFAULT_FOLDER = Path("scratch/tune")
 _OPTUNA_NAME = "tune"
 _SNAPSHOT_EVERY = "trainer.snapshot_every"
@@ -133,7 +133,7 @@ def tune(arguments: argparse.Namespace) -> int:
     if importlib.util.find_spec("optuna") is None:
         raise UserError(
             "Optuna is not installed: "
-            f"{sys.executable} -m pip install --requirement {_ROOT / 'requirements-study.txt'}"
+            f"{sys.executable} -m pip install --requirement {ROOT / 'requirements-study.txt'}"
         )
 
     # What takes seconds to import comes after the names are checked.

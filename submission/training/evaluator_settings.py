@@ -4,12 +4,11 @@ import ast
 import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from submission.errors import UserError, nearest
+from submission.runs.provenance import ROOT
 
-_ROOT = Path(__file__).resolve().parents[2]
 # What the evaluator scores where it isn't told what: the challenge's.
 _SCORED_METRICS = ("dci", "factor_vae_metric", "sap_score", "mig", "irs")
 
@@ -31,7 +30,7 @@ class EvaluatorSettings:
         """
         right: dict[str, Any] = {}
         for metric in _SCORED_METRICS:
-            right |= _literals((_ROOT / "gin" / "evaluation" / f"{metric}.gin").read_text())
+            right |= _literals((ROOT / "gin" / "evaluation" / f"{metric}.gin").read_text())
         for line in value:
             name = line.partition("=")[0].strip()
             if name not in right:
