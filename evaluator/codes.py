@@ -8,11 +8,13 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
 from evaluator.ground_truth import GroundTruth
 from evaluator.representations import Representation
+from submission.datasets import Dataset
 from submission.errors import UserError
 
 # The batch of the FactorVAE metric, so a model that the challenge scored takes it. Larger ones are
@@ -50,6 +52,24 @@ class Codes:
         self.representation = representation
         self._table: np.ndarray | None = None
         self._known = np.zeros(len(self.dataset.images), dtype=bool)
+
+    @classmethod
+    def of_table(cls, dataset: Dataset, table: np.ndarray, name: str = "codes") -> "Codes":
+        """A full table, which asks no model.
+
+        Args:
+            dataset: A data set that draws no part of the image at random.
+            table: [images, latents], the code of each row of the data set's images.
+            name: What messages call it.
+        """
+        table = np.ascontiguousarray(table)
+        representation = Representation(
+            Path(name), table.__getitem__, table.shape[1], repeatable=True, in_memory=True
+        )
+        codes = cls(GroundTruth(dataset), representation)
+        codes._table = table
+        codes._known[:] = True
+        return codes
 
     def __getitem__(self, indices: np.ndarray) -> np.ndarray:
         """The codes of images, encoding those that were never asked for.
