@@ -1,6 +1,6 @@
-# The image that goes to the portal, and that scores what its training left.
+# The image that goes to the portal, and in which this checkout scores what one left.
 #   docker build --tag disentanglement-submission .
-# `python docker/portal.py build` does the same and fills in the labels.
+# `python docker/portal.py build` does the same, fills in the revision, and notes the image as this checkout's.
 
 ARG BASE_IMAGE=python:3.11-slim-bookworm
 
@@ -60,12 +60,10 @@ USER aicrowd
 HEALTHCHECK --interval=1m --timeout=10s --start-period=1m \
   CMD test -w "${AICROWD_OUTPUT_PATH:-scratch/shared}" && test -r "${DISENTANGLEMENT_LIB_DATA:-scratch/dataset}"
 ENTRYPOINT ["/home/aicrowd/run.sh"]
-# Last, since they change with each commit.
+# Last, since it changes with each commit.
 ARG REVISION=unknown
-ARG VERSION=unknown
 ENV GIT_REVISION=${REVISION}
 LABEL org.opencontainers.image.title="disentanglement-submission" \
       org.opencontainers.image.description="Trains and scores disentangled representations as the NeurIPS 2019 Disentanglement Challenge did" \
       org.opencontainers.image.licenses="MIT" \
-      org.opencontainers.image.revision="${REVISION}" \
-      org.opencontainers.image.version="${VERSION}"
+      org.opencontainers.image.revision="${REVISION}"

@@ -1,4 +1,4 @@
-"""`python docker/portal.py`: builds the submission's image, and runs it as the portal did."""
+"""`python docker/portal.py`: builds the image, trains in it as the portal did, and scores."""
 
 # ruff: noqa: E402 (what is missing must be told by the imports)
 
@@ -16,7 +16,6 @@ from submission.packages import tell_missing
 tell_missing()
 
 import docker
-from docker.errors import ImageNotFound
 from docker.types import DeviceRequest
 
 from container import engine, findings, image, interrupts, ownership, sandbox, scoring, simulation
@@ -83,7 +82,8 @@ def parse(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
         words, passed_on = words[:place], words[place + 1 :]
     parser = Parser(
         prog="python docker/portal.py",
-        description="Builds the submission's image, and trains and scores in it as the portal did.",
+        description="Builds the submission's image, and trains in it as the portal did. Scores are "
+        "computed in the image that `build` made of this checkout, whichever one has trained.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -100,7 +100,7 @@ def parse(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
     build.set_defaults(command=_build)
 
     simulate = commands.add_parser(
-        "simulate", help="train and score in the image (-- OPTIONS of run.sh)"
+        "simulate", help="train in the image, and score (-- OPTIONS of run.sh)"
     )
     simulate.add_argument("--dataset", help="(AICROWD_DATASET_NAME, else mpi3d_mini)")
     simulate.add_argument("--name", help="the run's folder (AICROWD_EVALUATION_NAME)")
@@ -113,7 +113,7 @@ def parse(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
     simulate.set_defaults(command=_simulate)
 
     score = commands.add_parser(
-        "score", help="score a representation in the image (-- OPTIONS of python -m evaluator)"
+        "score", help="score a representation (-- OPTIONS of python -m evaluator)"
     )
     score.add_argument("representation", type=Path, nargs="?", help="the folder")
     score.add_argument(
@@ -137,8 +137,10 @@ def parse(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
     )
     check.set_defaults(command=_check)
 
-    for command in (build, simulate, score, check):
-        command.add_argument("--image", default=image.TAG, help=f"the image's name ({image.TAG})")
+    for command in (build, simulate, check):
+        command.add_argument(
+            "--image", default=image.TAG, help=f"the submission's image ({image.TAG})"
+        )
     for command in (simulate, score):
         command.add_argument("--grace", default="30s", help="from SIGTERM to SIGKILL (30s)")
         command.add_argument("--memory", help="such as 8g (3/4 of the machine's, at most 16g)")
@@ -158,7 +160,7 @@ def _build(client: docker.DockerClient, arguments: argparse.Namespace, passed_on
     if arguments.cpu:
         chosen["TORCH_INDEX"] = image.CPU_INDEX
     network = arguments.network or image.default_network()
-    identity = image.build(client, arguments.image, chosen | image.source_arguments(), network)
+    identity = image.build_checkout(client, arguments.image, chosen, network)
     size = image.get(client, arguments.image).attrs["Size"] / 1e9
     print(f"built {arguments.image}, {size:.2f} GB, {identity}")
     return EXIT_DONE
@@ -175,10 +177,13 @@ def _simulate(
         raise UserError(f"--name is {name!r}: give a name for a folder, such as beta_vae_1")
     training = _limits(client, arguments, "--time-limit", arguments.time_limit)
     scored = _limits(client, arguments, "--scoring-time-limit", arguments.scoring_time_limit)
+    image.get(client, arguments.image)
+    scorer = _scorer(client, None)
     # Last, since it may have to be rendered.
     dataset = datasets.load(arguments.dataset or environment.dataset_name, environment.data_root)
     one = Round(
         image=arguments.image,
+        scorer=scorer,
         arguments=passed_on,
         name=name,
         dataset=dataset,
@@ -217,7 +222,7 @@ def _score(client: docker.DockerClient, arguments: argparse.Namespace, passed_on
         recorded = training_record(representation).get("dataset")
         dataset = dataset or recorded or environment.dataset_name
     task = Scoring(
-        image=_image_of(client, arguments.image, before),
+        image=_scorer(client, before),
         representation=representation,
         dataset=datasets.load(dataset, environment.data_root),
         data_root=environment.data_root,
@@ -303,16 +308,13 @@ def _bytes(text: str, option: str) -> int:
     return int(match[1]) * _UNITS[match[2]]
 
 
-def _image_of(client: docker.DockerClient, tag: str, scores: dict[str, Any] | None) -> str:
-    """The image to score in: the very one that scores were computed in, if it is still there."""
-    digest = scores["provenance"].get("image") if scores else None
-    if digest is None:
-        return tag
-    try:
-        return str(client.images.get(digest).id)
-    except ImageNotFound:
-        print(f"the image {digest} isn't here: computing in {tag}", flush=True)
-        return tag
+def _scorer(client: docker.DockerClient, scores: dict[str, Any] | None) -> str:
+    """The image to score in; tells where scores to compare with were computed in another one."""
+    found = str(image.of_checkout(client).id)
+    earlier = scores["provenance"].get("image") if scores else None
+    if earlier not in (None, found):
+        print(f"warning: these scores are of the image {earlier}, and computed anew in {found}")
+    return found
 
 
 def _tell_differences(before: dict[str, Any], now: dict[str, Any]) -> int:

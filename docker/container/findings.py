@@ -11,12 +11,12 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 import docker
-from docker.utils import exclude_paths
 
 from container import image, ownership, results, sandbox, scoring
 from container.live_log import LiveLog
 from container.sandbox import SHARED, UID, Job, Limits
 from submission.errors import UserError
+from submission.runs.provenance import ROOT
 
 # The challenge's, from its starter kit.
 _CHALLENGE = "aicrowd-neurips-2019-disentanglement-challenge"
@@ -76,7 +76,7 @@ def check(
     tag: str,
     representation: Path | None,
     limits: Limits,
-    root: Path = image.ROOT,
+    root: Path = ROOT,
 ) -> Iterator[Finding]:
     """Looks at the files, at the image, and at a representation in the image.
 
@@ -149,14 +149,9 @@ def _check_run_sh(path: Path) -> Finding:
 
 def _check_context(root: Path) -> Iterator[Finding]:
     """Data sets and secrets in what a build sends to the engine."""
-    ignore = root / ".dockerignore"
-    lines = ignore.read_text().splitlines() if ignore.exists() else []
-    patterns = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
     total = wrong = 0
-    for name in sorted(exclude_paths(str(root), patterns)):
-        path = root / name
-        if not path.is_file() or path.is_symlink():
-            continue
+    for path in image.sent(root):
+        name = path.relative_to(root)
         size = path.stat().st_size
         total += size
         if size > _MOST_FILE_BYTES or path.suffix in _DATA_ENDINGS:
@@ -165,7 +160,7 @@ def _check_context(root: Path) -> Iterator[Finding]:
                 f"{name} ({size / 2**20:.1f} MiB) goes into the image: a data set or a model?",
                 "name it in .dockerignore",
             )
-        elif any(_SECRET_NAMES.fullmatch(part) for part in Path(name).parts) or _SECRETS.search(
+        elif any(_SECRET_NAMES.fullmatch(part) for part in name.parts) or _SECRETS.search(
             path.read_bytes()
         ):
             wrong += 1

@@ -1,26 +1,30 @@
-"""Building the image that goes to the portal."""
+"""Building the image that goes to the portal, and finding the one that scores."""
 
+import hashlib
 import os
 import re
 import string
-import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import docker
 from docker.errors import ImageNotFound
+from docker.utils import exclude_paths
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from container import engine
 from container.live_log import ESCAPES
 from submission.errors import UserError
+from submission.runs.files import UnreadableError, read_object, write_json
+from submission.runs.provenance import ROOT, git_revision
 
-ROOT = Path(__file__).resolve().parents[2]
 TAG = "disentanglement-submission"
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 
+# The image that was built last from this checkout. What its own labels say, another may say too.
+_RECORD = ROOT / "scratch/image.json"
 _REVISION = "org.opencontainers.image.revision"
 # Docker's "Step 2/9 : RUN", and Podman's "STEP 2/9: RUN" or "[1/3] STEP 2/9: RUN".
 _STEP = re.compile(r"(?:\[\d+/\d+\] )?(?:Step|STEP) (\d+)/(\d+) ?: (.*)")
@@ -111,22 +115,71 @@ def revision(image: Any) -> str:
     return str((image.labels or {}).get(_REVISION, "unknown"))
 
 
-def source_arguments() -> dict[str, str]:
-    """The build arguments that say which commit is built; none outside a git checkout."""
-    described = _git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
-    version = _git("describe", "--always", "--dirty", "--tags")
-    found = {"REVISION": described, "VERSION": version}
-    return {name: value for name, value in found.items() if value}
+def build_checkout(
+    client: docker.DockerClient, tag: str, arguments: Mapping[str, str], network: str | None
+) -> str:
+    """Builds this checkout's image, and notes that it is the one to score in.
+
+    Args:
+        client: The engine.
+        tag: The image's name.
+        arguments: The Dockerfile's build arguments, but for the git revision.
+        network: See `build`.
+
+    Returns:
+        The image's id.
+
+    Raises:
+        UserError: See `build`.
+    """
+    sources = _digest()
+    identity = build(client, tag, {**arguments, "REVISION": git_revision()}, network)
+    write_json(_RECORD, {"sources": sources, "image": identity})
+    return identity
 
 
-def _git(*arguments: str) -> str | None:
+def of_checkout(client: docker.DockerClient) -> Any:
+    """Finds the image that was built from the code of this checkout as it stands.
+
+    Raises:
+        UserError: None was built, or the code has changed since, or the engine hasn't it.
+    """
+    remedy = "scores are computed in it alone: run `python docker/portal.py build`"
     try:
-        answer = subprocess.run(
-            ["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return answer.stdout.strip()
+        record = read_object(_RECORD)
+    except (OSError, UnreadableError) as error:
+        raise UserError(f"this checkout's image isn't built; {remedy}") from error
+    if record.get("sources") != _digest():
+        raise UserError(f"the code has changed since this checkout's image was built; {remedy}")
+    try:
+        return client.images.get(str(record.get("image")))
+    except ImageNotFound as error:
+        raise UserError(f"the Docker engine hasn't this checkout's image; {remedy}") from error
+
+
+def sent(root: Path = ROOT) -> Iterator[Path]:
+    """The regular files that a build sends to the engine, in order of their names.
+
+    Args:
+        root: The folder of the Dockerfile.
+    """
+    ignore = root / ".dockerignore"
+    lines = ignore.read_text().splitlines() if ignore.exists() else []
+    patterns = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    for name in sorted(exclude_paths(str(root), patterns)):
+        path = root / name
+        if path.is_file() and not path.is_symlink():
+            yield path
+
+
+def _digest() -> str:
+    """Of this checkout's code, and all else that goes into its image but the base and PyTorch."""
+    digest = hashlib.sha256()
+    for path in sent():
+        content = path.read_bytes()
+        executable = os.access(path, os.X_OK)
+        digest.update(f"{path.relative_to(ROOT)} {executable} {len(content)}\n".encode() + content)
+    return digest.hexdigest()
 
 
 def _argument(step: str, given: Mapping[str, str]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import docker
 
-from container import image, results, sandbox
+from container import results, sandbox
 from container.live_log import LiveLog, plain
 from container.sandbox import SHARED, Ending, Job, Limits
 from submission.datasets import Dataset
@@ -30,7 +30,7 @@ class Scoring:
     """What to score, and on what.
 
     Attributes:
-        image: The image's name or id.
+        image: The id of the image to score in.
         representation: The folder.
         dataset: The data set, already in `data_root`.
         data_root: The folder of the data sets.
@@ -60,7 +60,6 @@ def score(client: docker.DockerClient, scoring: Scoring, destination: Path) -> N
             left aren't scores.
         RuntimeError: The evaluator failed.
     """
-    found = image.get(client, scoring.image)
     limits = scoring.limits
     with (
         results.readable_copy(scoring.representation, limits.output) as representation,
@@ -82,7 +81,7 @@ def score(client: docker.DockerClient, scoring: Scoring, destination: Path) -> N
             environment={
                 "DISENTANGLEMENT_LIB_DATA": DATASET,
                 "AICROWD_CUDA": "0",
-                "IMAGE_DIGEST": str(found.id),
+                "IMAGE_DIGEST": scoring.image,
             },
             mounts={
                 _REPRESENTATION: representation,

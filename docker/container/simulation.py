@@ -8,7 +8,7 @@ from pathlib import Path
 import docker
 from docker.types import DeviceRequest
 
-from container import image, interrupts, ownership, results, sandbox, scoring
+from container import interrupts, ownership, results, sandbox, scoring
 from container.live_log import LiveLog
 from container.sandbox import SHARED, Ending, Job, Limits, Output, Supervision
 from container.scoring import DATASET, Scoring
@@ -26,7 +26,8 @@ class Round:
     """A submission to simulate.
 
     Attributes:
-        image: The image's name or id.
+        image: The name or id of the image that trains.
+        scorer: The id of the image that scores and draws the report.
         arguments: What the entry point gets; the portal gives nothing.
         name: The evaluation's name, and the run's folder.
         dataset: The data set, already in `data_root`.
@@ -39,6 +40,7 @@ class Round:
     """
 
     image: str
+    scorer: str
     arguments: Sequence[str]
     name: str
     dataset: Dataset
@@ -68,7 +70,6 @@ def simulate(client: docker.DockerClient, one: Round) -> None:
         KeyboardInterrupt: A person wished it. Training ended as if its time was up; the message
             says where it is kept.
     """
-    image.get(client, one.image)
     folder = RunFolder(one.output / one.name)
     with exclusive(folder):
         _recover(folder)
@@ -209,7 +210,7 @@ def _place_log(run: Path, log_file: Path) -> None:
 def _score(client: docker.DockerClient, one: Round, folder: RunFolder) -> Path:
     with ownership.temporary_folder(one.output) as place:
         task = Scoring(
-            image=one.image,
+            image=one.scorer,
             representation=folder.representation,
             dataset=one.dataset,
             data_root=one.data_root,
@@ -226,12 +227,12 @@ def _report(client: docker.DockerClient, one: Round, folder: RunFolder) -> Path:
     with ownership.temporary_folder(one.output) as place:
         with (
             results.readable_copy(folder.path, one.training.output) as copy,
-            sandbox.output(client, one.image, one.scoring.output, one.scoring.seconds) as shared,
+            sandbox.output(client, one.scorer, one.scoring.output, one.scoring.seconds) as shared,
             LiveLog("report", one.scoring.seconds, place / "log.txt", one.scoring.printed) as log,
         ):
             job = Job(
                 title="report",
-                image=one.image,
+                image=one.scorer,
                 entrypoint=["python", "-m", "evaluator.report"],
                 arguments=[
                     run,

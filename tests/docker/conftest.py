@@ -59,7 +59,9 @@ class Portal:
         self, command: str, *arguments: object, image: str = "", **variables: str
     ) -> subprocess.Popen[str]:
         before, separator, after = " ".join(map(str, arguments)).partition(" -- ")
-        words = [*before.split(), "--image", image or self.image]
+        words = before.split()
+        if command != "score":
+            words += ["--image", image or self.image]
         return subprocess.Popen(
             [*self.prefix, sys.executable, ROOT / "docker/portal.py", command, *words]
             + ([separator.strip(), *after.split()] if separator else []),
@@ -115,9 +117,8 @@ def left_on_engine(client: docker.DockerClient) -> Callable[[], list[str]]:
 def built(client: docker.DockerClient) -> str:
     """The real image."""
     tag = "disentanglement-test"
-    arguments = image.default_arguments() | image.source_arguments()
     try:
-        image.build(client, tag, arguments, image.default_network())
+        image.build_checkout(client, tag, image.default_arguments(), image.default_network())
     except UserError as error:
         if os.environ.get("CI") or "can't be pulled" not in str(error):
             raise

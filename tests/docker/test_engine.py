@@ -120,7 +120,7 @@ def test_a_damaged_context(bare_portal, contexts):
 
 def test_a_context_of_a_real_engine_is_used(client, bare_portal, contexts):
     write_context(contexts, "real", "unix:///var/run/docker.sock")
-    assert "has no image disentanglement-absent" in bare_portal("score", contexts).error
+    assert "has no image disentanglement-absent" in bare_portal("simulate").error
 
 
 @dataclass

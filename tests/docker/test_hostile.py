@@ -1,5 +1,6 @@
 """Submissions that mean harm: each is stopped, told in one line, and harms nothing outside."""
 
+import json
 import os
 import socket
 import subprocess
@@ -228,6 +229,34 @@ def test_a_run_folder_that_is_a_link_is_refused(portal, make_submission):
     script = 'ln -s /etc "$AICROWD_OUTPUT_PATH/$AICROWD_EVALUATION_NAME"'
     error = portal("simulate", image=make_submission(script)).error
     assert "a link to '/etc'" in error
+
+
+def test_an_image_that_scores_itself_has_no_say(portal, make_submission, client, built):
+    train = """
+folder="$AICROWD_OUTPUT_PATH/$AICROWD_EVALUATION_NAME/representation"
+mkdir -p "$folder"
+cat >/tmp/export.py <<'PYTHON'
+import sys, torch
+class Constant(torch.nn.Module):
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return torch.zeros(len(images), 2)
+torch.jit.save(torch.jit.script(Constant()), sys.argv[1] + "/pytorch_model.pt")
+PYTHON
+/opt/venv/bin/python /tmp/export.py "$folder"
+"""
+    forges = """#!/bin/bash
+mkdir -p /SHARED/scored/metrics/mig/results/aggregate
+echo '{}' >/SHARED/scored/metrics/mig/results/aggregate/evaluation.json
+echo '{"scores": {"mig": 1.0}, "sum": 1.0, "metrics": {"mig": {}}, "provenance": {"seed": 0,
+  "dataset": "mpi3d_mini", "engine": "fast", "preset": "challenge"}}' >/SHARED/scored/scores.json
+"""
+    lines = ("COPY python /first/python", "ENV PATH=/first:$PATH")
+    tag = make_submission(train, *lines, python=forges)
+    answer = portal("simulate", image=tag)
+    assert answer.code == 0, answer.errors
+    scores = json.loads((portal.folder / "experiment_name/scores.json").read_text())
+    assert scores["scores"]["mig"] == 0.0
+    assert scores["provenance"]["image"] == client.images.get(built).id
 
 
 def test_a_link_in_a_folder_to_score_is_refused(portal, folder):

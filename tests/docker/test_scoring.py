@@ -89,12 +89,17 @@ def test_verify_tells_identical_scores_from_others(portal, folder, write_torchsc
     assert answer.code == 0, answer.errors
     assert answer.output.endswith("identical: all numbers, and where they come from\n")
 
+    here, elsewhere = before["provenance"]["image"], f"sha256:{'0' * 64}"
+    before["provenance"]["image"] = elsewhere
     before["scores"]["mig"] += 1e-15
     before["provenance"]["versions"]["numpy"] = "1.0"
     scores.write_text(json.dumps(before))
     answer = portal("score", "--verify", scores)
     assert answer.code == 1
     lines = answer.output.splitlines()
+    assert lines[0] == (
+        f"warning: these scores are of the image {elsewhere}, and computed anew in {here}"
+    )
     assert lines[-1] == "not identical: 1 number differs"
     assert any(line.startswith("scores.mig: ") for line in lines)
     assert any(line.startswith('provenance.versions.numpy: "1.0" before') for line in lines)
