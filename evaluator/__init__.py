@@ -8,9 +8,10 @@ What is offered is imported when it is first asked for, since `import evaluator`
 that every command of this package does.
 """
 
-from typing import TYPE_CHECKING, Any
+import submission  # noqa: F401  (it sees to what `python -m` lacks, and to signals, first of all)
 
-import submission  # noqa: F401  (it tells what `python -m` lacks)
+# isort: split
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from evaluator.evaluation import Evaluation, score

@@ -1,12 +1,5 @@
 """The command `python -m evaluator`."""
 
-from submission.interruption import Interruption
-
-# A signal may come during the imports, which take seconds.
-INTERRUPTION = Interruption(at_once=True)
-if __name__ == "__main__":
-    INTERRUPTION.install()
-
 import argparse
 import os
 import sys
@@ -265,4 +258,4 @@ def _watched(
 
 
 if __name__ == "__main__":
-    run_command_line(main, INTERRUPTION)
+    run_command_line(main)

@@ -7,13 +7,6 @@ released disentanglement_lib 1.5 lacks the metric; this follows the one in its r
 averages over each model's latents by itself where the paper's equation 2 averages over both.
 """
 
-from submission.interruption import Interruption
-
-# A signal may come during the imports, which take seconds.
-INTERRUPTION = Interruption(at_once=True)
-if __name__ == "__main__":
-    INTERRUPTION.install()
-
 import argparse
 import os
 import sys
@@ -339,4 +332,4 @@ def _settings(bindings: Sequence[str]) -> Settings:
 
 
 if __name__ == "__main__":
-    run_command_line(main, INTERRUPTION)
+    run_command_line(main)

@@ -1,12 +1,5 @@
 """The command `python -m study`: runs a study, reports it, or searches one method's settings."""
 
-from submission.interruption import Interruption
-
-# A signal may come during the imports, which take seconds.
-INTERRUPTION = Interruption(at_once=True)
-if __name__ == "__main__":
-    INTERRUPTION.install()
-
 import argparse
 from pathlib import Path
 
@@ -123,4 +116,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    run_command_line(main, INTERRUPTION)
+    run_command_line(main)

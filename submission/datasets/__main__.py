@@ -1,12 +1,5 @@
 """`python -m submission.datasets`: which data sets are here, and getting those that aren't."""
 
-from submission.interruption import Interruption
-
-# A signal may come during the imports, which take seconds.
-INTERRUPTION = Interruption(at_once=True)
-if __name__ == "__main__":
-    INTERRUPTION.install()
-
 import argparse
 import logging
 import math
@@ -207,4 +200,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    run_command_line(main, INTERRUPTION)
+    run_command_line(main)

@@ -1,5 +1,6 @@
 """Commands of a Python without the packages: `-S` leaves out what .venv holds."""
 
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -65,6 +66,7 @@ def test_grading_mode_tells_it_too(tmp_path):
     assert_told(result, "gin")
 
 
+@functools.cache
 def old_python() -> str | None:
     """A Python before 3.11 that runs; pyenv's shims may be there without one."""
     versions = (Path.home() / ".pyenv" / "versions").glob("3.[789].*/bin/python3")
