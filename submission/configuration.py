@@ -3,9 +3,10 @@
 import inspect
 import re
 import tokenize
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 import gin
@@ -19,6 +20,8 @@ _REFERENCE = re.compile(r"@(?:\w+[./])*(\w+)")
 _OBJECTIVE = "trainer.objective"
 _PRETRAINING_OBJECTIVE = "pretraining.objective"
 _DISCRIMINATOR = "trainer.discriminator"
+# The group of the schedule's settings, and the field of `ForwardPass` by which a loss reads it.
+_CAPACITY = "capacity"
 
 
 def methods() -> list[str]:
@@ -261,16 +264,43 @@ def why_unread(setting: str) -> str | None:
     group, parameter = setting.split(".")
     functions = (_OBJECTIVE, _PRETRAINING_OBJECTIVE, _DISCRIMINATOR)
     configurable = gin.config._REGISTRY.get_match(group).fn_or_cls
+    values = [value_of(name) for name in functions if _switched_off(known[name]) is None]
+    used = [one.configurable for one in values if one is not None]
+    if group == _CAPACITY and not any(reads_capacity(one.fn_or_cls) for one in used):
+        return f"with --method {value_of(_OBJECTIVE).configurable.name}, whose loss has no capacity"
     if reason or not any(makes(configurable, known[name].annotation) for name in functions):
         return reason
-    used = [value_of(name) for name in functions if _switched_off(known[name]) is None]
-    if group in (one.configurable.name for one in used if one is not None):
+    if group in (one.name for one in used):
         return None
     method = value_of(_OBJECTIVE).configurable.name
     meant = [f"--method {one}" for one in methods() if f"@{group}" in _read_method(one).split()]
     if f"{method}.{parameter}" in known:
         meant.insert(0, f"{method}.{parameter}")
     return f"with --method {method}: did you mean {' or '.join(meant)}?"
+
+
+def reads_capacity(objective: Callable[..., Any]) -> bool:
+    """Whether a loss depends on the schedule of the capacity (`ForwardPass.capacity`)."""
+    return _reads(objective, _CAPACITY, set())
+
+
+def _reads(function: Callable[..., Any], attribute: str, seen: set[Any]) -> bool:
+    """Whether the code of a function, or of one that it names, has an attribute of this name."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    if code is None or code in seen:
+        return False
+    seen.add(code)
+    names = set(_names(code))
+    others = (inspect.unwrap(function).__globals__.get(name) for name in names)
+    return attribute in names or any(_reads(one, attribute, seen) for one in others if one)
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    """The globals and attributes that a function's code names, in its inner functions too."""
+    yield from code.co_names
+    for one in code.co_consts:
+        if isinstance(one, CodeType):
+            yield from _names(one)
 
 
 def _switched_off(parameter: inspect.Parameter) -> str | None:

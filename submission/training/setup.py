@@ -7,7 +7,7 @@ import gin
 import numpy as np
 import torch
 
-from submission.configuration import methods, operative, references
+from submission.configuration import methods, operative, reads_capacity, references
 from submission.datasets import Dataset
 from submission.networks import VAE, NetworkShape
 from submission.runs.folder import RunFolder
@@ -158,6 +158,8 @@ def pretraining_settings() -> dict[str, str]:
     """
     bound = _all_settings() | {f"trainer.{name}": repr(v) for name, v in vars(Recipe()).items()}
     unread = {"scoring", "discriminator", *methods()}
+    if not reads_capacity(Pretraining().objective):
+        unread.add("capacity")
     while True:
         read = {
             name: value

@@ -1,10 +1,15 @@
 """What `--gin` refuses before a training begins, each in one line that says what was meant."""
 
+import inspect
+
 import pytest
+import torch
 
 import submission.training.loop  # noqa: F401  (registers what can be configured)
-from submission.configuration import configure, read_by, value_of
+from submission import objectives
+from submission.configuration import configure, methods, read_by, reads_capacity, value_of
 from submission.errors import UserError
+from submission.networks import Posterior
 
 WRONG = [
     # A value that can't be right, and what the line says of it.
@@ -91,6 +96,31 @@ def test_a_width_that_measuring_would_replace_is_refused():
     assert value_of("network.width") == 0.25
 
 
+@pytest.mark.parametrize("setting", ["final = 30.0", "steps = 9", "share = 0.5"])
+def test_a_capacity_that_no_loss_of_the_run_reads_is_refused(setting):
+    with pytest.raises(
+        UserError, match=r"capacity\.\w+ has no effect with --method vae, whose loss"
+    ):
+        configure("vae", "challenge", [f"capacity.{setting}"])
+    pretraining = ["pretraining.objective = @beta_vae", "beta_vae.beta = 2.0"]
+    configure("vae", "challenge", [f"capacity.{setting}", *pretraining])
+
+
+@pytest.mark.parametrize("method", methods())
+def test_a_loss_is_known_to_read_the_capacity_if_it_changes_with_it(method):
+    function = getattr(objectives, method)
+    weights = {name: 0.5 for name in inspect.signature(function).parameters if name != "forward"}
+    posterior = Posterior(torch.zeros(2, 3), torch.zeros(2, 3))
+
+    def loss(capacity: float) -> float:
+        forward = objectives.ForwardPass(
+            posterior, torch.zeros(2, 3), torch.zeros(()), capacity, lambda latents: latents[:, :2]
+        )
+        return float(function(forward, **weights)[0])
+
+    assert reads_capacity(function) == (loss(1.0) != loss(2.0))
+
+
 def test_factor_vae_keeps_its_discriminator():
     with pytest.raises(UserError, match="--method factor_vae needs a discriminator"):
         configure("factor_vae", "challenge", ["trainer.discriminator = None"])
@@ -123,9 +153,10 @@ def test_the_settings_of_what_pre_trains_are_read():
 
 
 def test_of_settings_for_several_methods_each_reads_its_own():
-    bindings = ["beta_vae.beta = 3.0", "network.latents = 10", "beta_tcvae.beta = 4.0"]
-    assert read_by("beta_vae", "challenge", bindings) == tuple(bindings[:2])
-    assert read_by("vae", "challenge", bindings) == (bindings[1],)
+    bindings = ["beta_vae.beta = 3.0", "capacity.steps = 9", "network.latents = 10"]
+    assert read_by("beta_vae", "challenge", bindings) == tuple(bindings)
+    assert read_by("beta_tcvae", "challenge", bindings) == tuple(bindings[1:])
+    assert read_by("vae", "challenge", bindings) == (bindings[2],)
 
 
 def test_a_file_comes_before_the_command_line(tmp_path):

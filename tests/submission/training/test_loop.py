@@ -185,6 +185,7 @@ def test_whatever_pretraining_reads_tells_its_weights_apart(setting):
     ("method", "setting"),
     [
         ("vae", "trainer.max_steps = 7"),
+        ("beta_vae", "capacity.final = 5.0"),
         ("beta_tcvae", "beta_tcvae.beta = 8.0"),
         ("dip_vae_i", "dip_vae_i.lambda_d = 8.0"),
         ("factor_vae", "discriminator.units = 32"),
