@@ -13,10 +13,12 @@ import submission  # noqa: F401  (it sees to what `python -m` lacks, and to sign
 # isort: split
 from typing import TYPE_CHECKING, Any
 
+from submission.installation import VERSION as __version__
+
 if TYPE_CHECKING:
     from evaluator.evaluation import Evaluation, score
 
-__all__ = ["Evaluation", "score"]
+__all__ = ["Evaluation", "__version__", "score"]
 
 
 def __getattr__(name: str) -> Any:

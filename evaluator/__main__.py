@@ -17,7 +17,7 @@ from evaluator.ground_truth import GroundTruth
 from evaluator.metrics import Result
 from evaluator.representations import Representation
 from submission.command_line import Parser, parse_count, parse_seed, run_command_line
-from submission.errors import UserError
+from submission.errors import UserError, what_is_missing
 
 _EXAMPLES = """\
 examples:
@@ -50,6 +50,7 @@ def main() -> None:
         [name for word in arguments.metrics for name in word.replace(",", " ").split()]
     )
     metrics.check_bindings(arguments.gin, chosen)
+    engines.check_installed(arguments.engine, chosen)
     seeds = evaluation.seeds_from(arguments.seed, arguments.repeats)
     model = representations.find(arguments.representation, arguments.allow_pickle)
     # Links unresolved: the run's folder is the parent of the one that the user named.
@@ -126,9 +127,13 @@ def main() -> None:
     if stopped is not None:
         raise stopped
     if not arguments.no_report:
-        from evaluator.report.page import write_report
+        lacking = what_is_missing("a report", "jinja2", "matplotlib")
+        if lacking is None:
+            from evaluator.report.page import write_report
 
-        console.print(f"report: {write_report(output, dataset)}", soft_wrap=True)
+            console.print(f"report: {write_report(output, dataset)}", soft_wrap=True)
+        else:
+            console.print(f"no report: {lacking}", soft_wrap=True)
 
 
 def _folder_first(arguments: list[str]) -> list[str]:

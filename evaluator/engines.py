@@ -80,6 +80,23 @@ class Fast:
         return Result(metric, score, computed, seconds, gin_config, caught)
 
 
+def check_installed(engine: str, metrics: Sequence[Metric]) -> None:
+    """Refuses what disentanglement_lib itself computes where it isn't installed.
+
+    Args:
+        engine: One of `ENGINES`.
+        metrics: What will be computed.
+
+    Raises:
+        UserError: It is needed and missing.
+    """
+    if engine == "reference":
+        reference.check_installed("the reference engine")
+    for metric in metrics:
+        if metric.compute is None:
+            reference.check_installed(metric.name)
+
+
 def prepare(
     engine: str, ground_truth: GroundTruth, representation: Representation
 ) -> tuple[str, Score, list[str]]:
@@ -104,6 +121,7 @@ def prepare(
     reason = why_no_table(ground_truth, representation)
     if reason is None:
         return engine, Fast(Codes(ground_truth, representation)), warnings
+    reference.check_installed(f"{reason}, so that its scoring")
     warnings.append(
         f"{reason}: scored by disentanglement_lib itself, which can take half an hour "
         "(--preset quick draws smaller samples)"

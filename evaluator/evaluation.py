@@ -271,6 +271,7 @@ def score(
     for word, known in ((engine, engines.ENGINES), (preset, PRESETS)):
         if word not in known:
             raise UserError(f"unknown {word!r}: {nearest(word, known)}")
+    engines.check_installed(engine, chosen)
     if seed < 0 or repeats < 1:
         raise UserError(f"a seed is 0 or more, and repeats 1 or more, not {seed} and {repeats}")
     seeds = seeds_from(seed, repeats)

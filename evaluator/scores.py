@@ -3,6 +3,7 @@
 import datetime
 import os
 import re
+import sys
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -83,8 +84,8 @@ def origin(
     Returns:
         The part of `provenance` that all metrics share.
     """
-    import torch
-
+    # A model of PyTorch's has imported it.
+    torch = sys.modules.get("torch")
     return {
         "dataset": dataset.name,
         "dataset_fingerprint": dataset.fingerprint(),
@@ -105,7 +106,7 @@ def origin(
         "representation_repeatable": representation.repeatable,
         "latents": representation.latents,
         "linear_svc": _linear_svc(engine),
-        "threads": torch.get_num_threads(),
+        "threads": torch.get_num_threads() if torch else len(os.sched_getaffinity(0)),
     }
 
 

@@ -24,10 +24,11 @@ from evaluator.ground_truth import GroundTruth
 from submission import configuration
 from submission.command_line import Parser, parse_seed, run_command_line
 from submission.errors import UserError
+from submission.installation import GIN_FOLDER
 from submission.runs.files import write_json
 from submission.values import Interval
 
-GIN_FILE = Path(__file__).resolve().parent.parent / "gin" / "evaluation" / "udr.gin"
+GIN_FILE = GIN_FOLDER / "evaluation" / "udr.gin"
 
 _EXAMPLES = """\
 examples:

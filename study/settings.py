@@ -3,17 +3,16 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Annotated
 
 import gin
 
 from evaluator import metrics
-from submission import configuration, datasets
+from submission import configuration, datasets, installation
 from submission.errors import UserError, nearest
 from submission.values import LAST_SEED, Example, Interval, Seed
 
-GIN_FOLDER = Path(__file__).resolve().parent.parent / "gin" / "study"
+GIN_FOLDER = installation.GIN_FOLDER / "study"
 _CONFIGURABLE = "study"
 _VARIANT = re.compile(r"[A-Za-z0-9_.]*")
 

@@ -12,9 +12,9 @@ from typing import Any
 import gin
 
 from submission.errors import UserError, nearest
+from submission.installation import GIN_FOLDER
 from submission.values import Needs, Unless, describe, fits, makes
 
-GIN_FOLDER = Path(__file__).resolve().parent.parent / "gin"
 _SHARED = "shared"
 _REFERENCE = re.compile(r"@(?:\w+[./])*(\w+)")
 _OBJECTIVE = "trainer.objective"

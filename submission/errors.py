@@ -3,9 +3,13 @@
 import contextlib
 import difflib
 import errno
+import importlib.util
 import os
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+from submission.installation import how_to_get
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _UNUSABLE = (
@@ -36,6 +40,34 @@ def nearest(name: str, valid: Iterable[str]) -> str:
     names = sorted(valid)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     return f"did you mean {close[0]}?" if close else f"choose one of {', '.join(names)}"
+
+
+def what_is_missing(what: str, *modules: str) -> str | None:
+    """One line where a package isn't installed that something needs; None where all are.
+
+    Args:
+        what: What needs them, as the line's beginning.
+        modules: What it imports.
+    """
+    for module in modules:
+        if importlib.util.find_spec(module) is None:
+            return f"{what} needs {module}, which {sys.executable} lacks: {how_to_get(module)}"
+    return None
+
+
+def require_packages(what: str, *modules: str) -> None:
+    """Refuses what needs a package that isn't installed.
+
+    Args:
+        what: What needs them, as the line's beginning.
+        modules: What it imports.
+
+    Raises:
+        UserError: One is missing; the line says how to get it.
+    """
+    line = what_is_missing(what, *modules)
+    if line is not None:
+        raise UserError(line)
 
 
 @contextlib.contextmanager

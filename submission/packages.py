@@ -19,16 +19,15 @@ def tell_missing() -> None:
     to set.
 
     Raises:
-        ModuleNotFoundError: gin is missing. The import would tell nothing: from the root, the
-            folder gin/ stands for the library.
-        SystemExit: This Python is too old; stderr has the line.
+        SystemExit: This Python is too old, or gin is missing, of which the import would tell
+            nothing: from the root, the folder gin/ stands for the library. stderr has the line.
     """
     if sys.version_info < _OLDEST:
-        _exit(f"is Python {sys.version.split()[0]}, and 3.11, 3.12 or 3.13 is needed")
+        _exit(f"is Python {sys.version.split()[0]}, and 3.11, 3.12 or 3.13 is needed", "python")
     sys.excepthook = _tell
     spec = importlib.util.find_spec("gin")
     if spec is None or spec.origin is None:
-        raise ModuleNotFoundError("No module named 'gin'", name="gin")
+        _exit("has no package gin", "gin")
 
 
 def _tell(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
@@ -37,13 +36,12 @@ def _tell(kind: type[BaseException], error: BaseException, traceback: TracebackT
     if package in _OURS:
         sys.__excepthook__(kind, error, traceback)
     else:
-        _exit(f"has no package {package}")
+        _exit(f"has no package {package}", package)
 
 
-def _exit(what: str) -> None:
-    print(
-        f"error: {sys.executable} {what}: run ./run.sh (without AICROWD_IS_GRADING), which sets up "
-        ".venv, or use .venv/bin/python",
-        file=sys.stderr,
-    )
+def _exit(what: str, missing: str) -> None:
+    # Here, since it imports others, which a signal ends with a traceback until it is taken over.
+    from submission.installation import how_to_get
+
+    print(f"error: {sys.executable} {what}: {how_to_get(missing)}", file=sys.stderr)
     sys.exit(_EXIT_USER_ERROR)

@@ -16,7 +16,7 @@ from container import image, ownership, results, sandbox, scoring
 from container.live_log import LiveLog
 from container.sandbox import SHARED, UID, Job, Limits
 from submission.errors import UserError
-from submission.runs.provenance import ROOT
+from submission.installation import ROOT
 
 # The challenge's, from its starter kit.
 _CHALLENGE = "aicrowd-neurips-2019-disentanglement-challenge"

@@ -17,8 +17,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from container import engine
 from container.live_log import ESCAPES
 from submission.errors import UserError
+from submission.installation import ROOT
 from submission.runs.files import UnreadableError, read_object, write_json
-from submission.runs.provenance import ROOT, git_revision
+from submission.runs.provenance import git_revision
 
 TAG = "disentanglement-submission"
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"

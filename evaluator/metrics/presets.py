@@ -7,17 +7,17 @@ and IRS bind the same names.
 
 import ast
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import gin
 
 from evaluator.metrics.metric import Metric
 from evaluator.metrics.registry import ALL_METRICS
+from submission import installation
 from submission.errors import UserError, nearest
 from submission.values import describe, fits
 
-GIN_FOLDER = Path(__file__).resolve().parents[2] / "gin" / "evaluation"
+GIN_FOLDER = installation.GIN_FOLDER / "evaluation"
 
 # `challenge` and `paper` are the sizes in each metric's own file.
 PRESETS = ("quick", "challenge", "paper")

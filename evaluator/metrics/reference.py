@@ -7,6 +7,7 @@ that have no faster form.
 
 import contextlib
 import random
+import sys
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +22,19 @@ from evaluator.ground_truth import GroundTruth
 from evaluator.metrics.metric import Metric, Result, counted_warnings
 from evaluator.metrics.presets import GIN_FOLDER, settings
 from evaluator.representations import Encode, Representation
-from submission.errors import UserError
+from submission.errors import UserError, require_packages
+
+
+def check_installed(what: str) -> None:
+    """Refuses to begin what disentanglement_lib has to compute where it isn't installed.
+
+    Args:
+        what: What that is, as the line's beginning.
+
+    Raises:
+        UserError: It is missing, or TensorFlow, which it imports.
+    """
+    require_packages(what, "disentanglement_lib", "tensorflow")
 
 
 def run(
@@ -162,11 +175,11 @@ class _Spread:
 
 
 def _seed_all(seed: int) -> None:
-    import torch
-
     random.seed(seed)
     np.random.seed(seed)
-    torch.manual_seed(seed)
+    # A model of PyTorch's has imported it.
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(seed)
     load_tensorflow().random.set_seed(seed)
 
 

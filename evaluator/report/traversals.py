@@ -4,15 +4,18 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
 from evaluator.latents import NOT_RECORDED, Latents
 from submission.datasets import Dataset
 from submission.runs.folder import RunFolder
+
+if TYPE_CHECKING:
+    import torch
 
 TRAVERSAL_RANGE = 2.0
 """Traversals run from minus to plus this many standard deviations of the prior, N(0, 1)."""
@@ -37,8 +40,8 @@ _TRANSPARENT = 255
 class Autoencoder:
     """The two TorchScript halves of an exported model, on the CPU."""
 
-    encoder: torch.jit.ScriptModule
-    decoder: torch.jit.ScriptModule
+    encoder: "torch.jit.ScriptModule"
+    decoder: "torch.jit.ScriptModule"
 
     def encode(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """The posterior means.
@@ -52,6 +55,8 @@ class Autoencoder:
         Raises:
             RuntimeError: The module can't take such images.
         """
+        import torch
+
         with torch.no_grad():
             # Copies, both ways: a model may change its input, or give the same tensor again.
             channels_first = torch.tensor(images.transpose(0, 3, 1, 2))
@@ -70,6 +75,8 @@ class Autoencoder:
         Raises:
             RuntimeError: The module can't take such codes.
         """
+        import torch
+
         with torch.no_grad():
             batches = [
                 self.decoder(torch.tensor(codes[start : start + batch_size])).numpy().copy()
@@ -84,6 +91,8 @@ def load_autoencoder(encoder: Path, decoder: Path) -> Autoencoder:
     Raises:
         RuntimeError: A file is not a TorchScript module.
     """
+    import torch
+
     return Autoencoder(
         torch.jit.load(str(encoder), map_location="cpu").eval(),
         torch.jit.load(str(decoder), map_location="cpu").eval(),

@@ -17,7 +17,8 @@ from study.run.jobs import Job
 from study.run.work import RunFailed, execute
 from submission.environment import Environment
 from submission.errors import UserError
-from submission.runs.provenance import ROOT
+from submission.installation import how_to_get
+from submission.runs.processes import search_path
 
 _SECONDS_TO_ANSWER = 10.0
 # In Ray's own words: those of the cluster, then those of this process.
@@ -141,10 +142,7 @@ def check_answers(address: str) -> None:
         UserError: Nothing answers there, it is a Ray client's, or Ray is not installed.
     """
     if importlib.util.find_spec("ray") is None:
-        raise UserError(
-            "--cluster needs Ray: "
-            f"{sys.executable} -m pip install --requirement {ROOT / 'requirements-study.txt'}"
-        )
+        raise UserError(f"--cluster needs Ray: {how_to_get('ray')}")
     if "://" in address:
         raise UserError(
             f"--cluster {address} is for Ray's clients: give the cluster's own address, "
@@ -166,7 +164,7 @@ def _variables() -> dict[str, str]:
     """What a node's processes need of this one's environment."""
     environment = Environment.read()
     return {
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": search_path(),
         "DISENTANGLEMENT_LIB_DATA": str(environment.data_root.absolute()),
         "AICROWD_CUDA": str(int(environment.use_cuda)),
     }

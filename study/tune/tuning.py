@@ -15,7 +15,6 @@ repeat to the last bit, as they do on a processor.
 import argparse
 import importlib.util
 import json
-import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +29,7 @@ from submission import configuration
 from submission.budget import parse_duration
 from submission.command_line import EXIT_DONE, EXIT_FAILED, parse_count, parse_seed
 from submission.errors import UserError
-from submission.runs.provenance import ROOT
+from submission.installation import how_to_get
 
 if TYPE_CHECKING:
     import optuna
@@ -131,10 +130,7 @@ def tune(arguments: argparse.Namespace) -> int:
     space = _space(arguments)
     study = _study(arguments)
     if importlib.util.find_spec("optuna") is None:
-        raise UserError(
-            "Optuna is not installed: "
-            f"{sys.executable} -m pip install --requirement {ROOT / 'requirements-study.txt'}"
-        )
+        raise UserError(f"Optuna is not installed: {how_to_get('optuna')}")
 
     # What takes seconds to import comes after the names are checked.
     import gin

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from submission.runs.provenance import ROOT
+from submission.installation import INSTALLED, ROOT
 
 # From Linux's <sys/prctl.h>.
 _PR_SET_PDEATHSIG = 1
@@ -89,8 +89,13 @@ def end_with(parent: int) -> None:
 
 
 def search_path() -> str:
-    """`PYTHONPATH` for a process of this project: this code, and then what is set."""
-    return os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    """`PYTHONPATH` for a process of this project: this code, and then what is set.
+
+    Where pip has installed this code every process finds it, and its folder must not be named: all
+    that lies there would come before Python's own modules.
+    """
+    code = None if INSTALLED else str(ROOT)
+    return os.pathsep.join(filter(None, (code, os.environ.get("PYTHONPATH"))))
 
 
 def last_line(log: Path, start: int = 0) -> str:

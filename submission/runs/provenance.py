@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from submission.installation import INSTALLED, ROOT, VERSION
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:
@@ -29,8 +29,12 @@ def git_revision(root: Path = ROOT) -> str:
 
     Returns:
         The whole hash, whatever tags there are. Without a checkout it is what `GIT_REVISION` says,
-        as in this project's image; else `unknown`.
+        as in this project's image; else `unknown`. Where pip has installed it, `version` and its
+        number.
     """
+    if INSTALLED and root == ROOT:
+        # A checkout that holds the environment is somebody else's.
+        return f"version {VERSION}"
     describe = ("describe", "--always", "--abbrev=40", "--dirty", "--exclude=*")
     command = ["git", "-C", str(root), *describe]
     try:

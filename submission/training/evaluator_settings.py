@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from submission.errors import UserError, nearest
-from submission.runs.provenance import ROOT
+from submission.installation import GIN_FOLDER
 
 # What the evaluator scores where it isn't told what: the challenge's.
 _SCORED_METRICS = ("dci", "factor_vae_metric", "sap_score", "mig", "irs")
@@ -30,7 +30,7 @@ class EvaluatorSettings:
         """
         right: dict[str, Any] = {}
         for metric in _SCORED_METRICS:
-            right |= _literals((ROOT / "gin" / "evaluation" / f"{metric}.gin").read_text())
+            right |= _literals((GIN_FOLDER / "evaluation" / f"{metric}.gin").read_text())
         for line in value:
             name = line.partition("=")[0].strip()
             if name not in right:

@@ -1,0 +1,183 @@
+"""The wheel in an environment that holds what it asks for and no more, as a stranger has it."""
+
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import tomllib
+import venv
+import zipfile
+from collections.abc import Iterable
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from submission import installation
+from submission.environment import Environment
+
+ROOT = Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+
+
+def everything(requirements: Iterable[str]) -> set[str]:
+    """The distributions that pip would install for these."""
+    found: set[str] = set()
+    waiting = [(Requirement(one), "") for one in requirements]
+    while waiting:
+        one, of_extra = waiting.pop()
+        name = canonicalize_name(one.name)
+        if one.marker is not None and not one.marker.evaluate({"extra": of_extra}):
+            continue
+        if name not in found or one.extras:
+            found.add(name)
+            needed = [Requirement(line) for line in metadata.requires(name) or []]
+            waiting += [(other, extra) for other in needed for extra in ("", *one.extras)]
+    return found
+
+
+def link(distribution: str, site: Path) -> None:
+    """Puts what this Python has of a distribution into another one's site-packages."""
+    here = metadata.distribution(distribution)
+    for top in {file.parts[0] for file in here.files or []} - {"..", "__pycache__"}:
+        if not (site / top).exists():
+            (site / top).symlink_to(str(here.locate_file(top)))
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """The source distribution, and the wheel that is built of it."""
+    folder = tmp_path_factory.mktemp("dist")
+    build = [sys.executable, "-m", "hatchling", "build", "--directory", str(folder)]
+    subprocess.run([*build, "--target", "sdist"], cwd=ROOT, check=True)
+    (packed,) = folder.glob("*.tar.gz")
+    with tarfile.open(packed) as file:
+        file.extractall(folder, filter="data")
+    subprocess.run(
+        [*build, "--target", "wheel"], cwd=packed.with_suffix("").with_suffix(""), check=True
+    )
+    return next(folder.glob("*.whl"))
+
+
+@pytest.fixture(scope="module")
+def make_environment(built, tmp_path_factory):
+    def make(*more):
+        folder = tmp_path_factory.mktemp("environment")
+        venv.create(folder, with_pip=False)
+        python = folder / "bin" / "python"
+        installing = ["--python", str(python), "install", "--quiet", "--no-deps", "--no-index"]
+        subprocess.run([sys.executable, "-m", "pip", *installing, str(built)], check=True)
+        (site,) = folder.glob("lib/*/site-packages")
+        for distribution in everything([*PROJECT["dependencies"], *more]):
+            link(distribution, site)
+        return folder / "bin"
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def bare(make_environment):
+    """The commands of an environment with no more than numpy and the like."""
+    return make_environment()
+
+
+def run(*command, folder, **variables):
+    environment = {name: os.environ[name] for name in os.environ if name != "PYTHONPATH"}
+    environment["DISENTANGLEMENT_LIB_DATA"] = str(Environment.read().data_root.absolute())
+    return subprocess.run(
+        [*map(str, command)],
+        cwd=folder,
+        env=environment | variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_each_extra_brings_what_a_line_says_it_does():
+    for module, extra in installation._EXTRAS.items():
+        assert canonicalize_name(module) in {
+            canonicalize_name(Requirement(one).name) for one in EXTRAS[extra]
+        }
+
+
+def test_the_documents_list_the_extras():
+    lines = (ROOT / "docs" / "scoring.md").read_text().splitlines()
+    listed = [line.split("`")[1] for line in lines if line.startswith("| `")]
+    assert sorted(listed) == sorted(EXTRAS)
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_three_packages_and_the_settings(built):
+    with zipfile.ZipFile(built) as file:
+        names = file.namelist()
+    ours = [name for name in names if ".dist-info/" not in name]
+    assert {name.split("/")[0] for name in ours} == {"evaluator", "study", "submission"}
+    inside = {name.removeprefix("submission/") for name in ours if name.endswith(".gin")}
+    assert inside == {path.relative_to(ROOT).as_posix() for path in ROOT.glob("gin/**/*.gin")}
+
+
+@pytest.mark.slow
+def test_a_module_is_scored_to_the_command_lines_bits(make_environment, tmp_path):
+    commands = make_environment("torch")
+    answer = run(commands / "python", "-c", TEN_LINES, folder=tmp_path)
+    assert answer.returncode == 0, answer.stderr
+    scores, revision, loaded = answer.stdout.splitlines()
+    assert (revision, loaded) == (f"version {installation.VERSION}", "[]")
+    arguments = (tmp_path, "--dataset", "mpi3d_mini")
+    for command in ((sys.executable, "-m", "evaluator"), (commands / "disentanglement-score",)):
+        told = run(*command, *arguments, folder=ROOT if len(command) > 1 else tmp_path)
+        assert told.returncode == 0, told.stderr
+        assert json.loads((tmp_path / "scores.json").read_text())["scores"] == json.loads(scores)
+
+
+TEN_LINES = """
+import json, sys, torch, evaluator
+torch.manual_seed(0)
+model = torch.nn.Sequential(
+    torch.nn.Conv2d(3, 8, 4, stride=4), torch.nn.ReLU(),
+    torch.nn.Flatten(), torch.nn.Linear(2048, 6),
+)
+evaluation = evaluator.score(model, "mpi3d_mini")
+print(json.dumps(evaluation.scores))
+print(evaluation.origin["git_revision"])
+print([name for name in ("tensorflow", "sklearn", "disentanglement_lib") if name in sys.modules])
+torch.jit.save(torch.jit.script(model.eval()), "pytorch_model.pt")
+"""
+
+
+@pytest.mark.slow
+def test_the_package_is_imported_in_less_than_a_second(bare, tmp_path):
+    program = (
+        "import sys, time; start = time.perf_counter(); import evaluator; "
+        "print(time.perf_counter() - start < 1, 'numpy' in sys.modules, evaluator.__version__)"
+    )
+    answer = run(bare / "python", "-c", program, folder=tmp_path)
+    assert answer.stdout == f"True False {installation.VERSION}\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (
+            ["--engine", "reference"],
+            "the reference engine needs disentanglement_lib, which {python} lacks: "
+            'pip install "disentanglement-challenge[reference]"',
+        ),
+        (
+            ["--metrics", "mig", "beta_vae"],
+            "beta_vae needs disentanglement_lib, which {python} lacks: "
+            'pip install "disentanglement-challenge[reference]"',
+        ),
+    ],
+)
+def test_what_is_missing_is_one_line_that_says_how_to_get_it(bare, arguments, line, tmp_path):
+    command = (bare / "disentanglement-score", "theirs", "--dataset", "mpi3d_mini", *arguments)
+    answer = run(*command, folder=tmp_path)
+    assert answer.returncode == 2
+    assert answer.stderr == f"error: {line.format(python=bare / 'python')}\n"
