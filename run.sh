@@ -16,8 +16,11 @@ esac
 python=.venv/bin/python
 log=scratch/set-up.log
 
+# Output that nobody reads any more (| head -1) is no reason to stop.
+trap '' PIPE
+
 help() {
-  cat <<'EOF'
+  cat 2>/dev/null <<'EOF' || true
 Trains a disentanglement method inside a time budget, scores the representation with the five metrics
 of the NeurIPS 2019 Disentanglement Challenge, and writes a report. The first start installs what it
 needs into .venv.
@@ -59,8 +62,12 @@ Exit codes: 0 done, 2 a mistake that the one line on stderr tells how to mend, 1
 EOF
 }
 
+say() { # say MESSAGE...
+  echo "$@" 2>/dev/null || true
+}
+
 fail() { # fail EXIT_CODE MESSAGE...
-  echo "error: ${*:2}" >&2
+  say "error: ${*:2}" >&2 || true
   exit "$1"
 }
 
@@ -83,7 +90,7 @@ pip_logged() {
     # A terminal sees on one line what pip is at; pip's own lines would fill pages.
     if [[ -t 1 ]]; then
       awk '/^ *(Collecting|Downloading|Installing) / { printf "\r\033[K  %.76s", $0; fflush() }
-           END { printf "\r\033[K" }'
+           END { printf "\r\033[K" }' || cat >/dev/null
     else
       cat >/dev/null
     fi
@@ -139,7 +146,7 @@ install_once() { # install_once COMMAND LOCK...
   mkdir -p scratch
   exec 9>scratch/set-up.lock
   if command -v flock >/dev/null && ! flock --nonblock 9; then
-    echo "set-up: waiting for another one in this folder"
+    say "set-up: waiting for another one in this folder"
     flock 9
   fi
   if ! is_installed "$@"; then
@@ -154,20 +161,20 @@ make_environment() {
   local base
   base=$(find_python)
   : >"$log"
-  echo "set-up: making .venv with $("$base" --version)"
+  say "set-up: making .venv with $("$base" --version)"
   "$base" -m venv --clear .venv >>"$log" 2>&1 || set_up_failed "making .venv"
-  echo "set-up: installing $(grep -c '==' requirements.txt) packages (requirements.txt)"
+  say "set-up: installing $(grep -c '==' requirements.txt) packages (requirements.txt)"
   pip_install --require-hashes --no-deps --requirement requirements.txt
-  echo "set-up: installing $(grep '==' requirements-torch.txt)"
+  say "set-up: installing $(grep '==' requirements-torch.txt)"
   if [[ -z ${PIP_EXTRA_INDEX_URL:-}${PIP_FIND_LINKS:-} ]] && ! command -v nvidia-smi >/dev/null; then
-    echo "set-up: no NVIDIA GPU here: Ctrl-C, then PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu" \
+    say "set-up: no NVIDIA GPU here: Ctrl-C, then PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu" \
       "./run.sh saves gigabytes"
   fi
   pip_install --requirement requirements-torch.txt
 }
 
 add_test_tools() {
-  echo "set-up: installing what the tests need (requirements-dev.txt)"
+  say "set-up: installing what the tests need (requirements-dev.txt)"
   pip_install --require-hashes --no-deps --requirement requirements-dev.txt
 }
 
@@ -241,8 +248,8 @@ train_and_score() {
   set_up
   supervise "$python" -m submission "$@" || status=$?
   if ((status == 1)) && [[ -f $folder/representation/pytorch_model.pt ]]; then
-    echo "Training did not finish, so nothing was scored. To score the representation as it stands:" >&2
-    echo "  $python -m evaluator $(printf %q "$folder/representation")" >&2
+    say "Training did not finish, so nothing was scored. To score the representation as it stands:" >&2
+    say "  $python -m evaluator $(printf %q "$folder/representation")" >&2
   fi
   ((status == 0)) || exit $status
 

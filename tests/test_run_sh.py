@@ -157,9 +157,14 @@ def fresh(tmp_path: Path) -> Clone:
 
 @pytest.fixture(scope="module")
 def installed_once(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """A clone whose set-up was read no further than its first line, as by `| head -1`."""
     clone = Clone(tmp_path_factory.mktemp("clone"))
-    result = clone.run("test")
-    assert result.returncode == 0, result.stderr
+    process = clone.start("test")
+    assert process.stdout is not None and process.stderr is not None
+    assert process.stdout.readline().startswith("set-up: making .venv")
+    process.stdout.close()
+    process.stderr.close()
+    assert process.wait(timeout=60) == 0
     return clone
 
 
@@ -184,7 +189,7 @@ def test_help_is_printed_without_an_environment(fresh: Clone) -> None:
     assert not (fresh.folder / ".venv").exists()
 
 
-def test_set_up_installs_what_the_locks_name(clone: Clone) -> None:
+def test_set_up_that_nobody_reads_installs_what_the_locks_name(clone: Clone) -> None:
     python = clone.folder / ".venv/bin/python"
     assert subprocess.run([python, "-c", "import tiny, tinydev, tinytorch"]).returncode == 0
 
@@ -288,19 +293,33 @@ def test_grading_variable_that_says_no_is_no_grading(clone: Clone) -> None:
     assert (clone.folder / "scoring.json").exists()
 
 
-def test_missing_python_is_told_in_one_line(fresh: Clone) -> None:
+@pytest.fixture
+def without_python(fresh: Clone) -> Clone:
+    """A clone on a machine that has no Python."""
     tools = fresh.folder / "tools"
     tools.mkdir()
     for tool in ("bash", "cat", "cksum", "dirname", "flock", "mkdir", "uname"):
         found = shutil.which(tool)
         assert found is not None
         (tools / tool).symlink_to(found)
-    result = fresh.run(PATH=str(tools))
+    fresh.environment["PATH"] = str(tools)
+    return fresh
+
+
+def test_missing_python_is_told_in_one_line(without_python: Clone) -> None:
+    result = without_python.run()
     assert result.returncode == 2
     assert result.stderr.startswith("error: found no Python 3.11, 3.12 or 3.13")
     assert result.stderr.count("\n") == 1
 
 
+def test_a_mistake_that_nobody_reads_has_its_exit_code(without_python: Clone) -> None:
+    closed = ["bash", "-c", "exec ./run.sh >&- 2>&-"]
+    folder, environment = without_python.folder, without_python.environment
+    assert subprocess.run(closed, cwd=folder, env=environment, check=False).returncode == 2
+
+
+@pytest.mark.slow
 def test_failed_set_up_tells_the_log_and_the_next_start_begins_anew(fresh: Clone) -> None:
     lock = fresh.folder / "requirements.txt"
     right = lock.read_text()
@@ -374,6 +393,7 @@ def test_set_up_on_a_full_disk_is_a_mistake_that_names_the_folders(tmp_path: Pat
     assert result.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_set_up_that_was_killed_begins_anew(fresh: Clone) -> None:
     process = fresh.start()
     wait_for((fresh.folder / ".venv/bin/python").exists)

@@ -2,7 +2,7 @@
 
 SAP (Kumar et al., 2018, Section 3) scores how well each latent alone predicts each factor. For
 discrete factors disentanglement_lib fits LinearSVC(C=0.01, class_weight="balanced") of scikit-learn
-to one latent at a time. With one feature each class's machine is a line w x + b that minimises
+to one latent at a time. With one feature each class's SVM is a line w x + b that minimises
 
     (w² + b²) / 2 + sum over samples of C_i max(0, 1 - y_i (w x_i + b))²
 
@@ -167,7 +167,7 @@ def _minimise(
 def _fit_sorted(
     values: np.ndarray, labels: np.ndarray, counts: np.ndarray, ridge: float
 ) -> np.ndarray:
-    """All machines of one latent and one factor.
+    """All SVMs of one latent and one factor.
 
     Args:
         values: float64 [samples], rising.
@@ -176,7 +176,7 @@ def _fit_sorted(
         ridge: The weight of w² in the penalty.
 
     Returns:
-        float64 [machines, 2], w and b; one machine, for the second class, where there are two.
+        float64 [SVMs, 2], w and b; one SVM, for the second class, where there are two.
     """
     sums = _running_sums(values)
     samples, classes = values.size, counts.size
@@ -203,8 +203,8 @@ def fit_lines(codes: np.ndarray, labels: np.ndarray) -> np.ndarray:
         labels: int [samples], class numbers 0 to classes - 1, each present; at least two classes.
 
     Returns:
-        float64 [machines, 2], slope and intercept. As in scikit-learn, two classes make one
-        machine, positive for the second class; of several machines the highest decides.
+        float64 [SVMs, 2], slope and intercept. As in scikit-learn, two classes make one SVM,
+        positive for the second class; of several SVMs the highest decides.
     """
     order = np.argsort(codes, kind="stable")
     return _fit_ordered(np.asarray(codes, np.float64)[order], labels[order])
@@ -224,7 +224,7 @@ def _fit_ordered(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def predict(lines: np.ndarray, codes: np.ndarray) -> np.ndarray:
-    """The class numbers [samples] that the machines of `fit_lines` give to codes [samples]."""
+    """The class numbers [samples] that the SVMs of `fit_lines` give to codes [samples]."""
     scores = np.multiply.outer(np.asarray(codes, np.float64), lines[:, 0]) + lines[:, 1]
     if len(lines) == 1:
         return (scores[:, 0] > 0).astype(np.int64)

@@ -26,7 +26,7 @@ def sap_score(
     Args:
         codes: The codes by image.
         seed: Of the draws.
-        num_train: Samples that the machines are fitted to.
+        num_train: Samples that the SVMs are fitted to.
         num_test: Samples that their accuracy is measured on.
         batch_size: Draws at a time.
         continuous_factors: Whether the squared correlation is the score of a latent and a factor,
