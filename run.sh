@@ -32,7 +32,7 @@ needs into .venv.
 
 Options (python -m submission --help lists the rest; --seed S and so on pass through):
   --method M      beta_vae, beta_tcvae, factor_vae, dip_vae_i, dip_vae_ii, info_vae or vae [beta_tcvae]
-  --dataset D     a data set of disentanglement_lib, or mpi3d_mini, which is rendered here [mpi3d_mini]
+  --dataset D     a data set of disentanglement_lib, mpi3d_mini, which is rendered here, or the path of your own [mpi3d_mini]
   --budget T      time for training and export: 90s, 5m, 8h [the preset's]
   --preset P      quick (5m), challenge (8h) or paper (72h) [quick]
   --gin 'X.y = z' overrides one setting of gin/; may be repeated

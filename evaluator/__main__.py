@@ -17,7 +17,9 @@ from evaluator.ground_truth import GroundTruth
 from evaluator.metrics import Result
 from evaluator.representations import Representation
 from submission.command_line import Parser, parse_count, parse_seed, run_command_line
+from submission.datasets import Dataset
 from submission.errors import UserError, what_is_missing
+from submission.runs.record import dataset_of
 
 _EXAMPLES = """\
 examples:
@@ -56,7 +58,7 @@ def main() -> None:
     # Links unresolved: the run's folder is the parent of the one that the user named.
     folder = model.parent
     run = training_record(folder)
-    name = arguments.dataset or run.get("dataset")
+    name = arguments.dataset or dataset_of(run)
     if name is None:
         raise UserError(
             f"--dataset is missing, and no training/run.json stands beside {folder} to tell it"
@@ -72,10 +74,17 @@ def main() -> None:
     # Paths and warnings may hold square brackets, which are markup to rich.
     console = Console(markup=False, highlight=False)
     dataset = datasets.load(name)
+    if dataset.no_scores:
+        console.print(f"no scores: {dataset.no_scores}", soft_wrap=True)
+        if (output / outputs.SCORES).exists():
+            outputs.set_aside(output)
+        if not arguments.no_report:
+            _report(console, output, dataset)
+        return
     representation = representations.load(model, GroundTruth(dataset), arguments.allow_pickle)
     console.print(
         f"{representation.path}: {representation.latents} latents, on {len(dataset.images)} images "
-        f"of {name}, preset {arguments.preset}, seed {arguments.seed}",
+        f"of {dataset.name}, preset {arguments.preset}, seed {arguments.seed}",
         soft_wrap=True,
     )
 
@@ -127,13 +136,17 @@ def main() -> None:
     if stopped is not None:
         raise stopped
     if not arguments.no_report:
-        lacking = what_is_missing("a report", "jinja2", "matplotlib")
-        if lacking is None:
-            from evaluator.report.page import write_report
+        _report(console, output, dataset)
 
-            console.print(f"report: {write_report(output, dataset)}", soft_wrap=True)
-        else:
-            console.print(f"no report: {lacking}", soft_wrap=True)
+
+def _report(console: Console, output: Path, dataset: Dataset) -> None:
+    lacking = what_is_missing("a report", "jinja2", "matplotlib")
+    if lacking is None:
+        from evaluator.report.page import write_report
+
+        console.print(f"report: {write_report(output, dataset)}", soft_wrap=True)
+    else:
+        console.print(f"no report: {lacking}", soft_wrap=True)
 
 
 def _folder_first(arguments: list[str]) -> list[str]:
@@ -164,7 +177,8 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         "--dataset",
-        help="disentanglement_lib's name, or mpi3d_mini (default: what ../training/run.json says)",
+        help="a data set's name, or the path of your own (docs/datasets.md); default: what "
+        "../training/run.json says",
     )
     parser.add_argument(
         "--metrics",

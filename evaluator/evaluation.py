@@ -219,8 +219,12 @@ def begin(
         An evaluation that has no results yet, and what its `add` scores with.
 
     Raises:
-        UserError: The representation fails on a batch.
+        UserError: The representation fails on a batch, or the data set tells no factors.
     """
+    if dataset.no_scores:
+        raise UserError(dataset.no_scores)
+    if not dataset.is_grid:
+        raise UserError(f"{dataset.name} doesn't hold each combination of its factors once")
     engine, score, warnings = engines.prepare(engine, GroundTruth(dataset), representation)
     origin = scores.origin(dataset, representation, seed=seeds[0], engine=engine, preset=preset)
     return Evaluation(dataset, seeds, origin, warnings, tuple(bindings)), score

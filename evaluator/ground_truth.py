@@ -85,5 +85,9 @@ class GroundTruth:
         return factors, self.sample_observations_from_factors(factors, random_state)
 
     def sample_observations(self, num: int, random_state: np.random.RandomState) -> np.ndarray:
-        """Draws images alone, [num, h, w, c]."""
+        """Draws images alone, [num, h, w, c]: where there is no grid, all are equally likely."""
+        if not self.dataset.is_grid:
+            return self.observe(
+                random_state.randint(len(self.dataset.images), size=num), random_state
+            )
         return self.sample(num, random_state)[1]

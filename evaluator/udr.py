@@ -26,6 +26,7 @@ from submission.command_line import Parser, parse_seed, run_command_line
 from submission.errors import UserError
 from submission.installation import GIN_FOLDER
 from submission.runs.files import write_json
+from submission.runs.record import dataset_of
 from submission.values import Interval
 
 GIN_FILE = GIN_FOLDER / "evaluation" / "udr.gin"
@@ -217,7 +218,7 @@ def main() -> None:
     ]
     folders = [path.parent for path in found]
     records = [training_record(folder) for folder in folders]
-    named = {record["dataset"] for record in records if "dataset" in record}
+    named = {name for record in records if (name := dataset_of(record)) is not None}
     if arguments.dataset is None and len(named) != 1:
         told = f"the runs name {', '.join(sorted(named))}" if named else "no run.json names one"
         raise UserError(f"--dataset is missing, and {told}")

@@ -26,7 +26,7 @@ class Study:
         methods: The methods that are compared.
         seeds: The seeds of each method. The methods of one seed start from the same pre-trained
             weights; another seed has others.
-        dataset: The data set.
+        dataset: The data set's name, or the path of one's own.
         preset: The trainer's preset, one of `gin/presets/`.
         settings: Settings of the trainer for all runs, such as `network.latents = 10`.
         variants: Further settings by the name of a variant; each method is run with each. The one
@@ -100,7 +100,7 @@ def read(preset: str, bindings: Sequence[str]) -> Study:
         evaluation=(*study.evaluation, *evaluation),
     )
     _check_names(study)
-    return study
+    return replace(study, dataset=datasets.checked_name(study.dataset))
 
 
 def _sort_out(bindings: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
@@ -138,7 +138,6 @@ def _check_plan(study: Study) -> None:
 def _check_names(study: Study) -> None:
     for method in study.methods:
         configuration.check_names(method, study.preset)
-    datasets.checked_name(study.dataset)
     for binding in (*study.settings, *(one for many in study.variants.values() for one in many)):
         name = binding.partition("=")[0].strip()
         if name.startswith(f"{_CONFIGURABLE}."):

@@ -46,7 +46,11 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         allow_abbrev=False,
     )
     parser.add_argument("--method", default="beta_tcvae", help=", ".join(methods()))
-    parser.add_argument("--dataset", help=", ".join(datasets.NAMES))
+    parser.add_argument(
+        "--dataset",
+        help=f"{', '.join(datasets.NAMES)}; or the path of your own: a .npz or HDF5 file, or a "
+        "folder of PNG or JPEG files (docs/datasets.md)",
+    )
     parser.add_argument("--budget", help="wall-clock time, such as 5m or 8h (the preset's)")
     parser.add_argument("--preset", help=", ".join(presets()) + " (quick; challenge on the portal)")
     parser.add_argument("--seed", type=parse_seed, help="the random seed (0)")
@@ -89,7 +93,7 @@ def main() -> int:
     from submission.training.distributed import Group
     from submission.training.loop import train
     from submission.training.progress import choose_display
-    from submission.training.recipe import Recipe
+    from submission.training.recipe import Recipe, Scoring
     from submission.training.setup import Request
 
     bindings = list(arguments.gin)
@@ -104,6 +108,8 @@ def main() -> int:
 
     on_gpu = environment.use_cuda and torch.cuda.is_available()
     dataset = datasets.load(dataset_name, environment.data_root)
+    if Scoring().every and dataset.no_scores:
+        raise UserError(f"scoring.every: {dataset.no_scores}: leave it out")
     group = Group.join(on_gpu)
     display = choose_display(environment.is_grading)
     if group.is_leader:

@@ -9,6 +9,7 @@ from evaluator.report.page import write_report
 from submission import datasets
 from submission.command_line import Parser, run_command_line
 from submission.errors import UserError
+from submission.runs.record import dataset_of
 
 
 def main() -> None:
@@ -21,7 +22,7 @@ def main() -> None:
     run = arguments.run
     if not run.is_dir():
         raise UserError(f"{run} is no folder: give a run's, such as scratch/shared/experiment_name")
-    name = arguments.dataset or training_record(run / "representation").get("dataset")
+    name = arguments.dataset or dataset_of(training_record(run / "representation"))
     if name is None:
         raise UserError(f"--dataset is missing, and {run} holds no training/run.json to tell it")
     page = write_report(run, datasets.load(name), arguments.output)

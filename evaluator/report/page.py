@@ -32,6 +32,7 @@ from evaluator.report.traversals import IMAGES_IN_A_ROW, SEED, draw_pictures
 from submission.datasets import Dataset
 from submission.runs.files import NoObjectError, UnreadableError, read_object, write_text
 from submission.runs.folder import RunFolder
+from submission.runs.record import dataset_of
 from submission.runs.scores import Scores, read_scores
 
 # A long run has more rows than a chart has room for.
@@ -115,9 +116,9 @@ def write_report(run_folder: Path, dataset: Dataset, path: Path | None = None) -
             "Training": run.get("gin_config"),
             "Evaluation": provenance.get("gin_config"),
         },
-        commands=_commands(run, provenance, run_folder.name),
+        commands=_commands(run, provenance, run_folder.name, dataset),
         missing={
-            "scores": no_scores,
+            "scores": no_scores and (dataset.no_scores or no_scores),
             "run": no_run,
             "history": no_history,
             "pictures": no_pictures,
@@ -497,7 +498,9 @@ def _duration(seconds: object) -> str:
     return " ".join(f"{count} {unit}" for count, unit in parts if count)
 
 
-def _commands(run: Mapping[str, Any], provenance: Mapping[str, Any], name: str) -> str:
+def _commands(
+    run: Mapping[str, Any], provenance: Mapping[str, Any], name: str, dataset: Dataset
+) -> str:
     """What to type to get the run and its scores again, as far as the files tell."""
     lines = []
     revision = str(run.get("git_revision") or provenance.get("git_revision") or "unknown")
@@ -506,13 +509,15 @@ def _commands(run: Mapping[str, Any], provenance: Mapping[str, Any], name: str) 
         commit, changes = re.fullmatch(r"(\w*)(.*)", revision, re.DOTALL).groups()  # type: ignore[union-attr]
         lines.append(f"git checkout {commit}" + ("  # and uncommitted changes" if changes else ""))
     if run.get("method") and run.get("dataset"):
-        words = ["./run.sh", "--method", run["method"], "--dataset", run["dataset"]]
+        words = ["./run.sh", "--method", run["method"], "--dataset", dataset_of(run)]
         if run.get("budget_seconds") is not None:
             words += ["--budget", f"{_float(run['budget_seconds']):g}s"]
         lines.append(_command(words + _options(run, "preset", "seed", "name")))
     if provenance.get("dataset"):
         folder = f"scratch/shared/{run.get('name') or name}/representation"
-        words = [".venv/bin/python", "-m", "evaluator", folder, "--dataset", provenance["dataset"]]
+        scored = provenance["dataset"]
+        scored = dataset.address if scored == dataset.name else scored
+        words = [".venv/bin/python", "-m", "evaluator", folder, "--dataset", scored]
         lines.append(_command(words + _options(provenance, "preset", "seed", "engine")))
     return "\n".join(lines)
 

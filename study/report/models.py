@@ -24,6 +24,7 @@ from submission import datasets
 from submission.datasets import Dataset
 from submission.errors import UserError
 from submission.runs.folder import RunFolder
+from submission.runs.record import dataset_of
 
 IMAGES = 512
 """The same of each run are reconstructed."""
@@ -59,7 +60,7 @@ class Traversal:
 
 def open_dataset(results: Results) -> tuple[Dataset | None, str]:
     """The data set of the runs, and, where it can't be had, why."""
-    names = sorted({str(run.record.get("dataset")) for run in results.runs})
+    names = sorted({str(dataset_of(run.record)) for run in results.runs})
     if not names:
         return None, "there are no runs"
     if len(names) > 1:

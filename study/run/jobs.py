@@ -10,6 +10,7 @@ from evaluator import metrics
 from study.settings import Study
 from submission import datasets
 from submission.configuration import configure, methods, operative, read_by, references
+from submission.errors import UserError
 from submission.training.checkpoint import identity
 from submission.training.recipe import Pretraining, Recipe
 from submission.training.setup import pretraining_settings
@@ -74,7 +75,10 @@ def plan(study: Study) -> list[Job]:
     Raises:
         UserError: A setting of the trainer that can't be right, or the data set is missing.
     """
-    fingerprint = datasets.load(study.dataset).fingerprint()
+    dataset = datasets.load(study.dataset)
+    if study.metrics and dataset.no_scores:
+        raise UserError(f"study.metrics: {dataset.no_scores}")
+    fingerprint = dataset.fingerprint()
     jobs: dict[str, Job] = {}
     for seed in study.seeds:
         for variant, settings in study.variants.items():

@@ -83,7 +83,7 @@ def criterion(name: str, dataset: "Dataset", evaluation: Sequence[str]) -> Crite
         images = _sample(dataset)
         return Criterion(name, False, True, lambda folders: elbo(folders[0], images))
     if name == UDR:
-        return Criterion(name, False, False, partial(udr, dataset=dataset.name))
+        return Criterion(name, False, False, partial(udr, dataset=dataset.address))
 
     from evaluator.metrics import ALL_METRICS
 
@@ -93,7 +93,7 @@ def criterion(name: str, dataset: "Dataset", evaluation: Sequence[str]) -> Crite
         if binding.partition("=")[0].strip() in ALL_METRICS[name].settings
     ]
     return Criterion(
-        name, True, True, lambda folders: score(folders[0], name, dataset.name, relevant)
+        name, True, True, lambda folders: score(folders[0], name, dataset.address, relevant)
     )
 
 
@@ -150,7 +150,7 @@ def score(folder: RunFolder, metric: str, dataset: str, bindings: Sequence[str])
     Args:
         folder: A run, or a snapshot of one; gets `scores.json`.
         metric: The metric's name.
-        dataset: The data set's name.
+        dataset: The data set's name, or the path of one's own.
         bindings: Settings of the metric.
 
     Returns:
@@ -183,7 +183,7 @@ def udr(folders: Sequence[RunFolder], dataset: str) -> float:
 
     Args:
         folders: Runs that differ in their seed, two or more; the first gets `udr.json`.
-        dataset: The data set's name.
+        dataset: The data set's name, or the path of one's own.
 
     Returns:
         The mean, in [0, 1].

@@ -3,7 +3,10 @@
 import argparse
 import logging
 import math
+from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
 
 from submission.command_line import Parser, run_command_line
 from submission.datasets import load, load_unchecked, mpi3d, mpi3d_mini, rendered
@@ -21,6 +24,7 @@ EXAMPLES = """examples:
   python -m submission.datasets download mpi3d_toy
   python -m submission.datasets download mpi3d_toy --challenge    the challenge's colours and shapes
   python -m submission.datasets check mpi3d_real
+  python -m submission.datasets check path/to/images.npz    a data set of your own
   python -m submission.datasets render --grid full
   python -m submission.datasets render --grid 4,4,2,3,3,20,20 --output grid.npz
   python -m submission.datasets contact-sheet --output sheet.png
@@ -107,20 +111,29 @@ def check(name: str, output: Path | None, data_root: Path) -> None:
     Whoever has seen it isn't warned of this MPI3D file again.
 
     Args:
-        name: The data set.
+        name: The data set's name, or the path of one's own.
         output: The PNG file; None for `<name>.png` in the working folder.
         data_root: The folder of the data sets.
 
     Raises:
         UserError: The data set is missing or damaged, or the PNG can't be written.
     """
-    output = output or Path(f"{name}.png")
     dataset = load_unchecked(name, data_root)
-    value_names = entry_of(name).value_names
-    sheet = contact_sheet(dataset, value_names(dataset.factor_sizes) if value_names else ())
+    output = output or Path(f"{dataset.name}.png")
+    value_names: Sequence[Sequence[object]] | Sequence[np.ndarray] = dataset.factor_values
+    if not dataset.is_own and (names_of := entry_of(name).value_names):
+        value_names = names_of(dataset.factor_sizes)
+    sheet = contact_sheet(dataset, value_names)
     write_atomically(output, lambda file: sheet.save(file, format="png"))
-    sizes = "x".join(map(str, dataset.factor_sizes))
-    print(f"{name}: {len(dataset.images):,} images ({sizes}) in {dataset.path or 'memory'}")
+    sizes = "x".join(map(str, dataset.factor_sizes)) or "no factors"
+    if dataset.factors is not None:
+        combinations = math.prod(dataset.factor_sizes)
+        there = len(np.unique(dataset.factors, axis=0))
+        sizes += f", {there:,} of {combinations:,} combinations"
+    print(f"{dataset.name}: {len(dataset.images):,} images ({sizes}) in {dataset.path or 'memory'}")
+    if not dataset.factor_sizes:
+        print(f"{output}: some of the images")
+        return
     if name in mpi3d.NAMES and dataset.path is not None:
         known = is_published(name, dataset.path)
         print(
@@ -187,7 +200,9 @@ def _parser() -> argparse.ArgumentParser:
         "and shapes, of the 1,036,800 published since (its own files are gone)",
     )
     checking = commands.add_parser("check", help="a picture of a data set, to see that it's whole")
-    checking.add_argument("name", metavar="NAME", help="a name that `list` shows")
+    checking.add_argument(
+        "name", metavar="NAME", help="a name that `list` shows, or the path of your own data set"
+    )
     checking.add_argument("--output", type=Path, metavar="PNG", help="where to (./NAME.png)")
     rendering = commands.add_parser("render", help="render mpi3d_mini on a grid")
     rendering.add_argument(

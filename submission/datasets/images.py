@@ -34,16 +34,16 @@ Finder = Callable[[Path, Path], Path | None]
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Images that cover every combination of the factors once, and the order they stand in.
+    """Images and their factors: mostly every combination of these once, in some order.
 
     A *state* numbers a combination of factor values, row-major with the last factor fastest. Every
     draw follows disentanglement_lib (Locatello et al., 2019, `SplitDiscreteStateSpace`), so that
     the same `RandomState` gives the same factors and the same images in both.
 
     Attributes:
-        name: The name in disentanglement_lib, or `mpi3d_mini`, `mpi3d_mini_full`.
+        name: The name in the catalogue, or of one's own data.
         images: uint8 [count, height, width, channels]; may be a read-only `np.memmap`.
-        factor_names: Of every factor of the grid.
+        factor_names: Of every factor of the grid; none where the images have none.
         factor_sizes: The number of values of every factor of the grid.
         scored_factors: Indices of the factors that count; the others are drawn at random when an
             image is asked for (disentanglement_lib's `latent_factor_indices`).
@@ -55,6 +55,10 @@ class Dataset:
         path: The file or folder that the images were read from.
         known_fingerprint: The fingerprint when the reader computed it along the way.
         float64: Whether disentanglement_lib reads it in float64, as it does MPI3D.
+        factors: int64 [images, factors], the values of every image where some combination has no
+            image, or several; None where the images are a grid.
+        factor_values: The values themselves of every factor, as one's own data tell them.
+        is_own: Whether it is one's own, which is known by its path.
     """
 
     name: str
@@ -68,22 +72,46 @@ class Dataset:
     path: Path | None = None
     known_fingerprint: str | None = field(default=None, repr=False)
     float64: bool = False
+    factors: np.ndarray | None = field(default=None, repr=False)
+    factor_values: tuple[np.ndarray, ...] = field(default=(), repr=False)
+    is_own: bool = False
 
     def __post_init__(self) -> None:
         """Refuses images that don't fit the grid.
 
         Raises:
-            ValueError: The images are not uint8 [count, h, w, c], or don't cover the grid.
+            ValueError: The images are not uint8 [count, h, w, c], or don't cover the grid that
+                they are said to be.
         """
         if self.images.ndim != 4 or self.images.dtype != np.uint8:
             raise ValueError(
                 f"images must be uint8 [count, h, w, c], not {self.images.dtype} "
                 f"{list(self.images.shape)}"
             )
+        if not self.is_grid:
+            return
         states = math.prod(self.factor_sizes)
         rows = len(self.images) if self.image_of_state is None else len(self.image_of_state)
         if rows != states:
             raise ValueError(f"a grid of {states} states, but {rows} images")
+
+    @property
+    def is_grid(self) -> bool:
+        """Whether the images have factors and cover every combination of them once."""
+        return bool(self.factor_sizes) and self.factors is None
+
+    @property
+    def address(self) -> str:
+        """What `--dataset` takes to open it: the name, or the path of one's own data."""
+        return str(self.path) if self.is_own else self.name
+
+    @property
+    def no_scores(self) -> str:
+        """Why representations can't be scored on it, in a line; empty where they can."""
+        if self.scored_factors:
+            return ""
+        told = "no factor of more than one value" if self.factor_names else "no factors"
+        return f"{self.name} tells {told} of its images, so there is nothing to score by"
 
     @property
     def num_factors(self) -> int:

@@ -1,11 +1,11 @@
-"""One uint8 array in a `.npz` file: where its pixels stand, read and written a piece at a time."""
+"""One array in a `.npz` file: where its pixels stand, read and written a piece at a time."""
 
 import math
 import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 
@@ -18,52 +18,65 @@ LOCAL_HEADER_BYTES = 30  # of a zip member, before its name and extra field
 
 @dataclass(frozen=True)
 class NpzArray:
-    """One uint8 array of a `.npz` file.
+    """One row-major array of a `.npz` file.
 
     Attributes:
         path: The file.
         key: The array's name in it.
         shape: The array's shape.
         offset: Where in the file its pixels begin, when they are stored uncompressed.
+        dtype: The type of its numbers.
     """
 
     path: Path
     key: str
     shape: tuple[int, ...]
     offset: int | None
+    dtype: np.dtype[Any]
 
 
-def open_npz_array(path: Path, key: str) -> NpzArray:
-    """Reads the header of a uint8 array in a `.npz` file.
+def open_npz_array(path: Path, key: str, any_type: bool = False) -> NpzArray:
+    """Reads the header of an array in a `.npz` file.
 
     Args:
         path: The file.
         key: The array's name.
+        any_type: Whether other types than uint8 will do; pickled objects never will.
 
     Returns:
-        The array's shape and place.
+        The array's shape, type and place.
 
     Raises:
         UserError: The file can't be read or is damaged, has no such array, or it isn't uint8 in
             row-major order.
     """
     with damage_named(path), zipfile.ZipFile(path) as archive:
-        names = [name.removesuffix(".npy") for name in archive.namelist()]
+        names = npz_names(archive)
         if key not in names:
             raise UserError(f"{path} holds no array '{key}', only {', '.join(names) or 'nothing'}")
         member = archive.getinfo(f"{key}.npy")
         with archive.open(member) as file:
             shape, fortran_order, dtype = _read_npy_header(file)
             header_bytes = file.tell()
-        if dtype != np.uint8 or fortran_order:
+        wanted = "uint8, row-major"
+        if any_type and dtype.hasobject:
+            raise UserError(
+                f"{path}: '{key}' holds pickled objects, which are never read: save it as {wanted}"
+            )
+        if fortran_order or (dtype != np.uint8 and not any_type):
             order = ", column-major" if fortran_order else ""
-            raise UserError(f"{path}: '{key}' is {dtype}{order}; it must be uint8, row-major")
-        if member.file_size != header_bytes + math.prod(shape):
+            raise UserError(f"{path}: '{key}' is {dtype}{order}; it must be {wanted}")
+        if member.file_size != header_bytes + math.prod(shape) * dtype.itemsize:
             raise UserError(f"{path} is damaged: '{key}' is not as long as its header says")
         offset = None
         if member.compress_type == zipfile.ZIP_STORED:
             offset = _member_offset(path, member) + header_bytes
-    return NpzArray(path, key, shape, offset)
+    return NpzArray(path, key, shape, offset, dtype)
+
+
+def npz_names(archive: zipfile.ZipFile) -> list[str]:
+    """The names of the arrays in a `.npz` file."""
+    return [name.removesuffix(".npy") for name in archive.namelist()]
 
 
 def npz_chunks(array: NpzArray, image_shape: tuple[int, ...]) -> Iterator[np.ndarray]:
@@ -74,13 +87,13 @@ def npz_chunks(array: NpzArray, image_shape: tuple[int, ...]) -> Iterator[np.nda
         image_shape: (height, width, channels).
 
     Yields:
-        uint8 [n, height, width, channels].
+        [n, height, width, channels], in the array's type.
 
     Raises:
         UserError: The file is damaged.
     """
-    image_bytes = math.prod(image_shape)
-    count = math.prod(array.shape) // image_bytes
+    image_bytes = math.prod(image_shape) * array.dtype.itemsize
+    count = math.prod(array.shape) // math.prod(image_shape)
     step = images_per_chunk((count, *image_shape))
     with (
         damage_named(array.path),
@@ -93,7 +106,7 @@ def npz_chunks(array: NpzArray, image_shape: tuple[int, ...]) -> Iterator[np.nda
             content = file.read(wanted)
             if len(content) != wanted:
                 raise EOFError(f"{array.key} ends early")
-            yield np.frombuffer(content, dtype=np.uint8).reshape(-1, *image_shape)
+            yield np.frombuffer(content, dtype=array.dtype).reshape(-1, *image_shape)
         # The CRC is compared only when the end has been seen.
         file.read(1)
 

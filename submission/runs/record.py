@@ -1,6 +1,7 @@
 """The record of a run: what was asked, on what, and how it went."""
 
 import reprlib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
@@ -14,6 +15,7 @@ class Record:
     """The content of `training/run.json`; every field is there from the first export on.
 
     Attributes:
+        dataset_path: Where one's own data set was; empty for those of the catalogue.
         status: `running`, then `finished` (the budget or the steps are used up), `untrained` (the
             budget was too short for one step), `interrupted` (a signal) or `failed`.
         message: One sentence on the status.
@@ -41,6 +43,7 @@ class Record:
     gin_config: str
     git_revision: str
     versions: dict[str, str]
+    dataset_path: str = ""
     processes: int = 1
     form: dict[str, bool] = field(default_factory=dict)
     seconds_spent: float = 0.0
@@ -90,6 +93,11 @@ def read_record(path: Path) -> dict[str, Any]:
                 "belongs: mend or remove it"
             )
     return record
+
+
+def dataset_of(record: Mapping[str, Any]) -> str | None:
+    """What `--dataset` takes for the data set that was trained on; None where nothing tells it."""
+    return record.get("dataset_path") or record.get("dataset")
 
 
 def _is_of(kind: Any, value: Any) -> bool:

@@ -61,7 +61,7 @@ def train(request: Request, budget: Budget, interruption: Interruption, display:
             state = output.begin(choose(setup, budget, output.note))
             if pretraining.steps and not state.plan.steps:
                 output.warn("the budget is too short for pre-training")
-        scorer = SelfScorer(Scoring(), folder, request.dataset.name, budget, output.warn)
+        scorer = SelfScorer(Scoring(), folder, request.dataset.address, budget, output.warn)
         cleanup.callback(scorer.stop)
 
         stopped_by = None

@@ -72,7 +72,7 @@ class SelfScorer:
     Args:
         scoring: The settings.
         folder: The run's folder.
-        dataset: The data set's name.
+        dataset: The data set's name, or the path of one's own.
         budget: The run's budget.
         warn: Takes a line on what went wrong; nothing that goes wrong here ends the run.
     """

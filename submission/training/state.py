@@ -75,6 +75,7 @@ def begin(setup: Setup, plan: Plan, budget_seconds: float) -> State:
         method=request.method,
         dataset=request.dataset.name,
         dataset_fingerprint=request.dataset.fingerprint(),
+        dataset_path=request.dataset.address if request.dataset.is_own else "",
         preset=request.preset,
         seed=setup.recipe.seed,
         budget_seconds=budget_seconds,

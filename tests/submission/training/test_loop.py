@@ -12,7 +12,9 @@ import torch
 
 from submission import objectives
 from submission.configuration import configure, read_by
+from submission.datasets import load
 from submission.runs.folder import RunFolder
+from submission.runs.record import dataset_of
 from submission.training.execution import Execution
 from submission.training.recipe import TRAINING
 from submission.training.setup import pretraining_settings
@@ -76,6 +78,15 @@ def test_a_run_leaves_everything_that_the_report_reads(trial):
     assert rows[-1]["step"] == "30"
     assert math.isfinite(float(rows[-1]["total_correlation"]))
     assert torch.jit.load(str(folder.model))(torch.rand(2, 3, 64, 64)).shape == (2, 20)
+
+
+def test_the_record_of_a_run_on_ones_own_images_tells_where_they_are(trial, squares, tmp_path):
+    path = tmp_path / "my squares.npz"
+    np.savez(path, images=squares.images)
+    own = type(trial)(load(str(path)), tmp_path)
+    record = own("trainer.max_steps = 1", "pretraining.steps = 0")
+    assert (record.dataset, record.dataset_path) == ("my squares", str(path))
+    assert dataset_of(vars(record)) == str(path)
 
 
 @pytest.mark.parametrize(
