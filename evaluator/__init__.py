@@ -4,6 +4,8 @@
     evaluation.scores, evaluation.values, evaluation.intervals
     evaluation.write("scratch/mine")
 
+    evaluation = evaluator.score_codes(codes, factors)
+
 What is offered is imported when it is first asked for, since `import evaluator` is the first thing
 that every command of this package does.
 """
@@ -17,13 +19,14 @@ from submission.installation import VERSION as __version__
 
 if TYPE_CHECKING:
     from evaluator.evaluation import Evaluation, score
+    from evaluator.given_codes import score_codes
 
-__all__ = ["Evaluation", "__version__", "score"]
+__all__ = ["Evaluation", "__version__", "score", "score_codes"]
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from evaluator import evaluation
+    from evaluator import evaluation, given_codes
 
-    return getattr(evaluation, name)
+    return getattr(given_codes if name == "score_codes" else evaluation, name)

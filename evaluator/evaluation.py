@@ -53,6 +53,11 @@ class Evaluation:
         return scores.challenge_sum(self.of_first_seed())
 
     @property
+    def protocol(self) -> str:
+        """`challenge`, or `sampled` where given codes cover no grid of the factors."""
+        return str(self.origin.get("protocol", "challenge"))
+
+    @property
     def values(self) -> dict[str, Values]:
         """All that disentanglement_lib returns for the first seed, by the metric's name."""
         return {name: of_seeds[0].values for name, of_seeds in self.results.items()}
@@ -108,6 +113,8 @@ class Evaluation:
     def table(self) -> Table:
         """The scores, their sum and intervals, for a terminal (`rich.print` shows it)."""
         title = f"{self.dataset.name}, preset {self.origin['preset']}, seed {self.seeds[0]}"
+        if self.protocol != "challenge":
+            title += f", {self.protocol} protocol (not the challenge's)"
         return scores.table(self.of_first_seed(), title, self.intervals or None)
 
     def write(self, folder: str | Path) -> Path:
@@ -196,6 +203,20 @@ def seeds_from(first: int, count: int) -> range:
     return range(first, last + 1)
 
 
+def checked_seeds(seed: int, repeats: int, *, preset: str, engine: str = "fast") -> range:
+    """The seeds of a call, whose other choices are known.
+
+    Raises:
+        UserError: An unknown preset or engine, or seeds that don't exist.
+    """
+    for word, known in ((engine, engines.ENGINES), (preset, PRESETS)):
+        if word not in known:
+            raise UserError(f"unknown {word!r}: {nearest(word, known)}")
+    if seed < 0 or repeats < 1:
+        raise UserError(f"a seed is 0 or more, and repeats 1 or more, not {seed} and {repeats}")
+    return seeds_from(seed, repeats)
+
+
 def begin(
     dataset: Dataset,
     representation: Representation,
@@ -272,13 +293,8 @@ def score(
 
     chosen = choose(metrics)
     check_bindings(gin, chosen)
-    for word, known in ((engine, engines.ENGINES), (preset, PRESETS)):
-        if word not in known:
-            raise UserError(f"unknown {word!r}: {nearest(word, known)}")
+    seeds = checked_seeds(seed, repeats, preset=preset, engine=engine)
     engines.check_installed(engine, chosen)
-    if seed < 0 or repeats < 1:
-        raise UserError(f"a seed is 0 or more, and repeats 1 or more, not {seed} and {repeats}")
-    seeds = seeds_from(seed, repeats)
     if isinstance(model, str | Path):
         model = representations.find(Path(model), allow_pickle)
     if isinstance(dataset, str):
