@@ -256,14 +256,19 @@ train_and_score() {
   supervise "$python" -m evaluator "$folder/representation"
 }
 
-# The options go to training in the container; the data set and the name are wanted outside it too.
+# The options go to training in the container, but for the data set, which may be a path out here; the name is
+# wanted outside it too.
 simulate_portal() {
-  local argument options=() preset=(--preset quick)
+  local argument previous= options=() preset=(--preset quick)
+  read_names "$@"
   for argument in "$@"; do
     [[ $argument != --preset && $argument != --preset=* ]] || preset=()
-    [[ $argument == --docker ]] || options+=("$argument")
+    case $previous:$argument in
+      *:--docker | *:--dataset | *:--dataset=* | --dataset:*) ;;
+      *) options+=("$argument") ;;
+    esac
+    previous=$argument
   done
-  read_names "${options[@]}"
   set_up
   supervise "$python" docker/portal.py build
   supervise "$python" docker/portal.py simulate -- "${preset[@]}" "${options[@]}"

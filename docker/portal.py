@@ -38,6 +38,7 @@ from submission.environment import Environment
 from submission.errors import UserError
 from submission.runs.files import TEMPORARY_PREFIX
 from submission.runs.folder import RunFolder
+from submission.runs.record import dataset_of
 
 _EXAMPLES = """examples:
   python docker/portal.py build --cpu
@@ -102,7 +103,9 @@ def parse(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
     simulate = commands.add_parser(
         "simulate", help="train in the image, and score (-- OPTIONS of run.sh)"
     )
-    simulate.add_argument("--dataset", help="(AICROWD_DATASET_NAME, else mpi3d_mini)")
+    simulate.add_argument(
+        "--dataset", help="a name or a path (AICROWD_DATASET_NAME, else mpi3d_mini)"
+    )
     simulate.add_argument("--name", help="the run's folder (AICROWD_EVALUATION_NAME)")
     simulate.add_argument("--time-limit", default="8h", help="training's wall clock (8h)")
     simulate.add_argument("--scoring-time-limit", default="4h", help="scoring's wall clock (4h)")
@@ -203,13 +206,16 @@ def _score(client: docker.DockerClient, arguments: argparse.Namespace, passed_on
     before = None
     dataset = arguments.dataset
     if arguments.verify:
-        if passed_on or arguments.dataset or arguments.output:
+        before = scoring.read_scores(arguments.verify)
+        recorded = before["provenance"]["dataset"]
+        if recorded not in datasets.NAMES and not dataset:
+            raise UserError(f"{recorded} is one's own data set: name its path with --dataset")
+        if passed_on or arguments.output or (dataset and recorded in datasets.NAMES):
             raise UserError(
                 "--verify takes the data set and the options from the scores: leave them out"
             )
-        before = scoring.read_scores(arguments.verify)
         passed_on = scoring.arguments_of(before)
-        dataset = before["provenance"]["dataset"]
+        dataset = dataset or recorded
     representation = arguments.representation
     if representation is None:
         if before is None:
@@ -219,12 +225,15 @@ def _score(client: docker.DockerClient, arguments: argparse.Namespace, passed_on
     output = arguments.output or outputs.folder_for(representation)
     output.mkdir(parents=True, exist_ok=True)
     if before is None:
-        recorded = training_record(representation).get("dataset")
+        recorded = dataset_of(training_record(representation))
         dataset = dataset or recorded or environment.dataset_name
+    opened = datasets.load(dataset, environment.data_root)
+    if opened.no_scores:
+        raise UserError(opened.no_scores)
     task = Scoring(
         image=_scorer(client, before),
         representation=representation,
-        dataset=datasets.load(dataset, environment.data_root),
+        dataset=opened,
         data_root=environment.data_root,
         arguments=passed_on,
         limits=limits,

@@ -449,7 +449,7 @@ def test_docker_builds_the_image_then_simulates_the_portal_with_the_options(clon
     result = clone.run("--docker", "--name=other", "--dataset", "cars3d", "--budget", "1m")
     assert result.returncode == 0, result.stderr
     calls = [json.loads(line) for line in (clone.folder / "portal.json").read_text().splitlines()]
-    options = ["--preset", "quick", "--name=other", "--dataset", "cars3d", "--budget", "1m"]
+    options = ["--preset", "quick", "--name=other", "--budget", "1m"]
     assert calls == [
         ["build", "other", "cars3d"],
         ["simulate", "--", *options, "other", "cars3d"],

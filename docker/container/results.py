@@ -8,6 +8,7 @@ import shutil
 import stat
 import tarfile
 from collections.abc import Iterator
+from glob import escape, glob
 from pathlib import Path, PurePosixPath
 
 from container import ownership
@@ -133,6 +134,7 @@ def data_set_mounts(data_root: Path, target: str, dataset: Dataset) -> dict[str,
         Folders and files of this machine, by their path in the container; each entry of the data
         root by itself, since one may be a symbolic link to another disk. A rendered data set may
         stand in the user's cache instead; its folder then has the name that it has in a data root.
+        Of one's own data, only these and what is kept of them in a cache, at `address_in`.
 
     Raises:
         UserError: The data set is in no file, or the container's user can't read it.
@@ -142,6 +144,10 @@ def data_set_mounts(data_root: Path, target: str, dataset: Dataset) -> dict[str,
             f"the data set {dataset.name} isn't in {data_root}: make that folder writable, or set "
             "DISENTANGLEMENT_LIB_DATA to one that is"
         )
+    if dataset.is_own:
+        _check_readable(dataset.path.parent, dataset.path)
+        parts = (dataset.path, *map(Path, glob(f"{escape(str(dataset.path))}.cache.*")))
+        return {f"{target}/{part.name}": part.resolve() for part in parts}
     entries = data_root.iterdir() if data_root.is_dir() else ()
     mounts = {
         f"{target}/{entry.name}": entry.resolve()
@@ -154,6 +160,11 @@ def data_set_mounts(data_root: Path, target: str, dataset: Dataset) -> dict[str,
     folder = dataset.path.absolute().parent
     _check_readable(folder.parent, dataset.path)
     return mounts | {f"{target}/{folder.name}": folder}
+
+
+def address_in(target: str, dataset: Dataset) -> str:
+    """What `--dataset` takes in a container that has `data_set_mounts` of it."""
+    return f"{target}/{Path(dataset.address).name}" if dataset.is_own else dataset.name
 
 
 def _check_readable(data_root: Path, path: Path) -> None:

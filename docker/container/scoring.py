@@ -72,7 +72,7 @@ def score(client: docker.DockerClient, scoring: Scoring, destination: Path) -> N
             entrypoint=["python", "-m", "evaluator"],
             arguments=[
                 _REPRESENTATION,
-                *("--dataset", scoring.dataset.name),
+                *("--dataset", results.address_in(DATASET, scoring.dataset)),
                 *("--output", f"{SHARED}/scored"),
                 "--allow-pickle",
                 "--no-report",

@@ -78,7 +78,10 @@ def simulate(client: docker.DockerClient, one: Round) -> None:
         if ending.requested:
             raise KeyboardInterrupt(f"interrupted: {kept} scores it")
         try:
-            print(f"scores: {_score(client, one, folder)}", flush=True)
+            if one.dataset.no_scores:
+                print(f"no scores: {one.dataset.no_scores}", flush=True)
+            else:
+                print(f"scores: {_score(client, one, folder)}", flush=True)
             try:
                 print(f"report: {_report(client, one, folder)}", flush=True)
             except (UserError, RuntimeError) as error:
@@ -140,7 +143,7 @@ def _train_in_container(
                 "AICROWD_IS_GRADING": "1",
                 "AICROWD_OUTPUT_PATH": SHARED,
                 "AICROWD_EVALUATION_NAME": one.name,
-                "AICROWD_DATASET_NAME": one.dataset.name,
+                "AICROWD_DATASET_NAME": results.address_in(DATASET, one.dataset),
                 "AICROWD_CUDA": str(int(one.gpu is not None)),
                 "DISENTANGLEMENT_LIB_DATA": DATASET,
                 "NDC_ROOT": "/home/aicrowd",
@@ -236,7 +239,7 @@ def _report(client: docker.DockerClient, one: Round, folder: RunFolder) -> Path:
                 entrypoint=["python", "-m", "evaluator.report"],
                 arguments=[
                     run,
-                    *("--dataset", one.dataset.name),
+                    *("--dataset", results.address_in(DATASET, one.dataset)),
                     *("--output", f"{SHARED}/report/report.html"),
                 ],
                 environment={"DISENTANGLEMENT_LIB_DATA": DATASET, "AICROWD_CUDA": "0"},

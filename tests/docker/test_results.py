@@ -3,6 +3,7 @@
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from container import results
@@ -39,6 +40,17 @@ def test_the_rest_of_the_data_root_is_there_too(cached, tmp_path):
 def test_a_data_set_in_memory_is_refused(cached, tmp_path):
     with pytest.raises(UserError, match="make that folder writable"):
         results.data_set_mounts(tmp_path, "/DATASET", dataclasses.replace(cached, path=None))
+
+
+def test_ones_own_file_goes_in_by_itself_with_what_is_kept_of_it(tmp_path):
+    path = tmp_path / "my [1] images.npz"
+    np.savez_compressed(path, images=np.zeros((4, 64, 64), np.uint8))
+    (tmp_path / "diary.txt").touch()
+    own = datasets.load(str(path))
+    mounts = results.data_set_mounts(tmp_path, "/DATASET", own)
+    names = [path.name, f"{path.name}.cache.json", f"{path.name}.cache.npy"]
+    assert mounts == {f"/DATASET/{name}": tmp_path / name for name in names}
+    assert results.address_in("/DATASET", own) == "/DATASET/my [1] images.npz"
 
 
 def test_a_cached_file_that_the_containers_user_cannot_read_is_told(cached, tmp_path):
