@@ -1,0 +1,1 @@
+"""The process that a stranger's model runs in, and how the scorer talks to it."""
