@@ -14,6 +14,7 @@ from evaluator.intervals import Interval, t_interval
 from evaluator.metrics import PRESETS, Metric, Result, check_bindings, choose
 from evaluator.metrics.metric import Values
 from evaluator.representations import Representation
+from evaluator.rows import sampled_images
 from submission.datasets import Dataset
 from submission.errors import UserError, nearest
 from submission.values import LAST_SEED
@@ -54,7 +55,7 @@ class Evaluation:
 
     @property
     def protocol(self) -> str:
-        """`challenge`, or `sampled` where given codes cover no grid of the factors."""
+        """`challenge`, or `sampled` where the rows cover no grid of the factors."""
         return str(self.origin.get("protocol", "challenge"))
 
     @property
@@ -240,14 +241,22 @@ def begin(
         An evaluation that has no results yet, and what its `add` scores with.
 
     Raises:
-        UserError: The representation fails on a batch, or the data set tells no factors.
+        UserError: The representation fails on a batch, or the data set tells no factors or, for
+            the reference engine, no grid of them.
     """
     if dataset.no_scores:
         raise UserError(dataset.no_scores)
-    if not dataset.is_grid:
-        raise UserError(f"{dataset.name} doesn't hold each combination of its factors once")
-    engine, score, warnings = engines.prepare(engine, GroundTruth(dataset), representation)
+    score: engines.Score
+    protocol = {}
+    if dataset.is_grid:
+        engine, score, warnings = engines.prepare(engine, GroundTruth(dataset), representation)
+    elif engine == "fast":
+        dataset, score, warnings = sampled_images(dataset, representation)
+        protocol = {"protocol": "sampled"}
+    else:
+        raise UserError(f"{dataset.name} is no grid of its factors: only --engine fast scores it")
     origin = scores.origin(dataset, representation, seed=seeds[0], engine=engine, preset=preset)
+    origin |= protocol
     return Evaluation(dataset, seeds, origin, warnings, tuple(bindings)), score
 
 

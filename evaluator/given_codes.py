@@ -10,14 +10,11 @@ from evaluator import scores
 from evaluator.codes import Codes
 from evaluator.engines import Fast, Score, check_installed
 from evaluator.evaluation import Evaluation, checked_seeds
-from evaluator.given_arrays import Factors, binned, read_codes, read_factors
+from evaluator.given_arrays import Factors, read_codes, read_factors
 from evaluator.metrics import Metric, Result, check_bindings, choose
-from evaluator.rows import Rows, Sampled
+from evaluator.rows import Sampled, rows_of
 from submission.datasets import Dataset
 from submission.errors import UserError
-
-# The sampled protocol's metrics train on 20 rows and test on 10, as few as a setting may ask for.
-_LEAST_ROWS = 30
 
 _UNPROVEN = "the codes were given, no model was run"
 
@@ -110,37 +107,27 @@ def begin_codes(
             "both must be of the same image"
         )
     grid = factors.row_of_state
-    warnings = []
-    if grid is None:
-        if rows < _LEAST_ROWS:
-            raise UserError(
-                f"{rows} rows that cover no grid of the factors are too few: the sampled protocol "
-                f"needs {_LEAST_ROWS}"
-            )
-        factors = binned(factors)
-        sizes = " x ".join(map(str, factors.sizes))
-        warnings.append(
-            f"the {rows:,} rows don't hold each combination of {sizes} values once, so the metrics "
-            "draw from the rows that are there (the sampled protocol): these scores are not the "
-            "challenge's"
-        )
-    warnings.extend(factors.warnings)
+    warnings = list(factors.warnings)
     description: dict[str, Any] = {
         "name": "given codes",
         # Nobody reads their pixels.
         "images": np.broadcast_to(np.uint8(0), (rows, 1, 1, 1)),
-        "factor_names": factors.names,
-        "factor_sizes": factors.sizes,
-        "scored_factors": tuple(range(len(factors.names))),
         "known_fingerprint": _sha256(factors.values),
     }
+    dataset: Dataset
     score: Score
     if grid is not None:
-        dataset = Dataset(**description, image_of_state=grid)
+        dataset = Dataset(
+            **description,
+            factor_names=factors.names,
+            factor_sizes=factors.sizes,
+            scored_factors=tuple(range(len(factors.names))),
+            image_of_state=grid,
+        )
         table = Codes.of_table(dataset, codes, name)
         score = Fast(table)
     else:
-        dataset = Rows(**description, values=factors.numbers)
+        dataset, factors, warnings = rows_of(factors, **description)
         table = Codes.of_table(dataset, codes, name)
         score = Sampled(dataset, codes, factors.values, name)
     origin = scores.origin(

@@ -15,14 +15,104 @@ from typing import Any
 
 import numpy as np
 
-from evaluator.codes import Codes
+from evaluator.codes import Codes, why_no_table
 from evaluator.engines import Fast
+from evaluator.given_arrays import Factors, binned
+from evaluator.ground_truth import GroundTruth
 from evaluator.metrics import Metric, Result, settings
+from evaluator.representations import Representation
 from submission.datasets import Dataset
 from submission.errors import UserError
 
 # As `metrics.metric.Samples`: with fewer, a score is noise.
 _LEAST = 10
+
+# The metrics train on 20 rows and test on 10, as few as a setting may ask for.
+_LEAST_ROWS = 30
+
+
+def rows_of(factors: Factors, **description: Any) -> tuple["Rows", Factors, list[str]]:
+    """Makes rows that cover no grid ready to be drawn from.
+
+    Args:
+        factors: Of the rows.
+        description: The fields of `Dataset` that aren't about factors.
+
+    Returns:
+        The rows; their factors, of which those that are continuous are binned; and warnings.
+
+    Raises:
+        UserError: There are too few rows, or a factor of which hardly two rows share a value.
+    """
+    count = len(factors.numbers)
+    if count < _LEAST_ROWS:
+        raise UserError(
+            f"{count} rows that cover no grid of the factors are too few: the sampled protocol "
+            f"needs {_LEAST_ROWS}"
+        )
+    factors = binned(factors)
+    sizes = " x ".join(map(str, factors.sizes))
+    rows = Rows(
+        **description,
+        factor_names=factors.names,
+        factor_sizes=factors.sizes,
+        scored_factors=tuple(range(len(factors.names))),
+        values=factors.numbers,
+    )
+    warning = (
+        f"the {count:,} rows don't hold each combination of {sizes} values once, so the metrics "
+        "draw from the rows that are there (the sampled protocol): these scores are not the "
+        "challenge's"
+    )
+    return rows, factors, [warning, *factors.warnings]
+
+
+def sampled_images(
+    dataset: Dataset, representation: Representation
+) -> tuple["Rows", "Sampled", list[str]]:
+    """Encodes the images of a data set that is no grid, to be scored by the sampled protocol.
+
+    Args:
+        dataset: It has `factors`.
+        representation: What is scored.
+
+    Returns:
+        The images as rows, what scores them, and warnings.
+
+    Raises:
+        UserError: The representation fails, or its codes are no function of the image; or as
+            `rows_of`.
+    """
+    assert dataset.factors is not None
+    ground_truth = GroundTruth(dataset)
+    reason = why_no_table(ground_truth, representation)
+    if reason is not None:
+        raise UserError(
+            f"{reason}: {dataset.name} is no grid of its factors, and the sampled protocol needs "
+            "codes that the image alone decides"
+        )
+    scored = list(dataset.scored_factors)
+    numbers = dataset.factors[:, scored]
+    known = [dataset.factor_values[factor] for factor in scored]
+    categorical = tuple(values.dtype.kind in "US" for values in known)
+    columns = [
+        column if is_text else values[column]
+        for column, values, is_text in zip(numbers.T, known, categorical, strict=True)
+    ]
+    names = tuple(dataset.factor_names[factor] for factor in scored)
+    factors = Factors(names, numbers, np.stack(columns, axis=1).astype(np.float64), categorical)
+    rows, factors, warnings = rows_of(
+        factors,
+        name=dataset.name,
+        images=dataset.images,
+        white=dataset.white,
+        path=dataset.path,
+        known_fingerprint=dataset.fingerprint(),
+        is_own=dataset.is_own,
+    )
+    table = Codes(ground_truth, representation)[np.arange(len(dataset.images))]
+    score = Sampled(rows, table, factors.values, str(representation.path))
+    return rows, score, [*representation.warnings, *warnings]
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import evaluator
 from submission.errors import UserError
@@ -66,6 +67,29 @@ def test_images_without_factors_are_reported_without_scores(
     # The scores of what was there before are not this run's.
     assert (run / "scores.1.json").exists() and not (run / "scores.json").exists()
     assert f"Left out: {reason}." in (run / "report.html").read_text()
+
+
+def test_rows_that_cover_no_grid_are_scored_as_their_codes_and_factors_are(
+    tmp_path, images, factors, make_encoder
+):
+    model = make_encoder(side=64)
+    # Two rows of one combination, none of another; a text and a constant beside the numbers.
+    kept = np.array([0, *range(59)])
+    table = np.stack([np.array(["a", "b", "c"])[factors[:, 0]], *factors[:, 1:].T], axis=1)
+    table = np.concatenate([table, np.full((60, 1), "same")], axis=1)[kept]
+    np.savez(tmp_path / "rows.npz", images=images[kept], factors=table)
+    metrics = ["mig", "factor_vae_metric"]
+    scored = evaluator.score(model, str(tmp_path / "rows.npz"), metrics=metrics, repeats=2)
+    with torch.no_grad():
+        pixels = torch.from_numpy(images[kept]).permute(0, 3, 1, 2).float() / 255
+        codes = model(pixels).numpy()
+    given = evaluator.score_codes(codes, table, metrics=metrics, repeats=2)
+    assert scored.scores == pytest.approx(given.scores, abs=1e-6)
+    assert scored.protocol == given.protocol == "sampled"
+    assert any("don't hold each combination" in warning for warning in scored.warnings)
+    assert "sampled protocol (not the challenge's)" in str(scored.table().title)
+    with pytest.raises(UserError, match="rows is no grid of its factors: only --engine fast"):
+        evaluator.score(model, str(tmp_path / "rows.npz"), engine="reference")
 
 
 def test_a_program_is_told_that_there_is_nothing_to_score_by(tmp_path, images, make_encoder):
