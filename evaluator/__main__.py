@@ -13,6 +13,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from evaluator import engines, evaluation, metrics, outputs, representations
 from evaluator.arguments import training_record
+from evaluator.given_files import score_files
 from evaluator.ground_truth import GroundTruth
 from evaluator.metrics import Result
 from evaluator.representations import Representation
@@ -36,6 +37,9 @@ examples:
   # is a difference noise? five seeds, and an interval
   python -m evaluator their/representation --dataset mpi3d_toy --repeats 5
 
+  # codes and factors that you have already: no model, no images
+  python -m evaluator --codes codes.npy --factors factors.npy
+
   # by disentanglement_lib's own functions, for comparison: some 20 minutes
   python -m evaluator their/representation --dataset mpi3d_toy --engine reference
 """
@@ -54,6 +58,19 @@ def main() -> None:
     metrics.check_bindings(arguments.gin, chosen)
     engines.check_installed(arguments.engine, chosen)
     seeds = evaluation.seeds_from(arguments.seed, arguments.repeats)
+    if arguments.codes is not None:
+        if arguments.output is not None:
+            outputs.check_writable(arguments.output)
+        score_files(
+            arguments.codes,
+            arguments.factors,
+            chosen,
+            seeds=seeds,
+            preset=arguments.preset,
+            bindings=arguments.gin,
+            output=arguments.output,
+        )
+        return
     model = representations.find(arguments.representation, arguments.allow_pickle)
     # Links unresolved: the run's folder is the parent of the one that the user named.
     folder = model.parent
@@ -172,6 +189,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "representation",
         type=Path,
+        nargs="?",
         metavar="REPRESENTATION_DIR",
         help=f"holds {', '.join(representations.FORMATS)}, of which the first counts; or is one",
     )
@@ -239,7 +257,34 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         "the code that it holds",
     )
     parser.add_argument("--no-report", action="store_true", help="don't write report.html")
-    return parser.parse_args(arguments)
+    parser.add_argument(
+        "--codes",
+        type=Path,
+        metavar="FILE",
+        help="score the table [n, latents] in FILE (.npy, .npz, .csv, .parquet) instead of a "
+        "representation; scores are written where --output says, if it does",
+    )
+    parser.add_argument(
+        "--factors",
+        type=Path,
+        metavar="FILE",
+        help="the table [n, factors] of the same rows; an .npz of --codes may hold it too",
+    )
+    parsed = parser.parse_args(arguments)
+    if parsed.codes is None and parsed.factors is not None:
+        parser.error("--factors goes with --codes")
+    if parsed.codes is None and parsed.representation is None:
+        parser.error("the following arguments are required: REPRESENTATION_DIR")
+    of_a_model = {
+        "REPRESENTATION_DIR": parsed.representation,
+        "--dataset": parsed.dataset,
+        "--engine reference": parsed.engine != "fast",
+        "--allow-pickle": parsed.allow_pickle,
+    }
+    for name, given in of_a_model.items():
+        if parsed.codes is not None and given:
+            parser.error(f"{name} doesn't go with --codes, which are scored without a model")
+    return parsed
 
 
 @contextmanager

@@ -1,0 +1,94 @@
+"""Do random rows of a grid score as the grid does? `score_codes` by its two protocols.
+
+    .venv/bin/python benchmarks/given_codes.py [--codes trained.npy ...]
+
+For each representation of mpi3d_mini, the scores of its 28,800 rows with many seeds (the
+challenge's protocol), and those of random rows (the sampled one). Whether these lie where the next
+seed of the former would, is asked of Student's prediction interval: mean ± t s sqrt(1 + 1/n).
+"""
+
+import argparse
+import math
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from scipy import stats
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import evaluator
+from submission import datasets
+from submission.datasets import Dataset
+
+
+def representations(dataset: Dataset) -> Iterator[tuple[str, np.ndarray]]:
+    """Codes of all images that need no training, each with its name."""
+    draws = np.random.default_rng(0)
+    factors = factors_of(dataset)
+    scaled = (factors / np.array(dataset.factor_sizes) - 0.5).astype(np.float32)
+    yield "the factors", scaled
+    for noise in (0.05, 0.2):
+        noisy = scaled + noise * draws.standard_normal(scaled.shape, np.float32)
+        yield f"the factors, noise of {noise}", noisy
+    rotation = np.linalg.qr(draws.standard_normal((scaled.shape[1],) * 2))[0]
+    yield "the factors, rotated", scaled @ rotation.astype(np.float32)
+    among = 0.1 * draws.standard_normal((len(scaled), 20), np.float32)
+    among[:, : scaled.shape[1]] += scaled
+    yield "the factors, among noise", among
+    pixels = dataset.images.reshape(len(dataset.images), -1)[:, ::7].astype(np.float32) / 255
+    pixels -= pixels.mean(axis=0)
+    some = pixels[draws.choice(len(pixels), 1000, replace=False)]
+    axes = np.linalg.svd(some, full_matrices=False)[2][:10]
+    yield "PCA of the pixels", pixels @ axes.T
+    random = draws.standard_normal((pixels.shape[1], 10), np.float32) / math.sqrt(pixels.shape[1])
+    yield "projections of the pixels", pixels @ random
+    yield "noise", draws.standard_normal((len(scaled), 10), np.float32)
+
+
+def factors_of(dataset: Dataset) -> np.ndarray:
+    """The factors of each image of a data set whose images stand in the states' order."""
+    states = np.unravel_index(np.arange(len(dataset.images)), dataset.factor_sizes)
+    return np.stack(states, axis=1)
+
+
+def main() -> None:
+    """Prints a table."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--codes", type=Path, nargs="*", default=[], help="of all images, .npy")
+    parser.add_argument("--rows", type=int, default=10_000)
+    parser.add_argument("--repeats", type=int, default=20)
+    options = parser.parse_args()
+    dataset = datasets.load("mpi3d_mini")
+    factors = factors_of(dataset)
+    chosen = np.random.default_rng(1).choice(len(factors), options.rows, replace=False)
+    every = [(path.stem.split("-")[0], np.load(path)) for path in options.codes]
+    every.extend(representations(dataset))
+    print(
+        f"{options.rows:,} random rows of {len(factors):,}; of all rows {options.repeats} seeds\n\n"
+        "| representation | metric | all rows, mean | deviation over seeds | random rows | "
+        "difference | in the prediction interval |\n| --- | --- | --- | --- | --- | --- | --- |"
+    )
+    inside = total = 0
+    for name, codes in every:
+        grid = evaluator.score_codes(codes, factors, repeats=options.repeats)
+        rows = evaluator.score_codes(codes[chosen], factors[chosen])
+        for metric, score in rows.scores.items():
+            scores = np.array(grid.intervals[metric].scores)
+            mean, deviation = scores.mean(), scores.std(ddof=1)
+            quantile = stats.t.ppf(0.975, len(scores) - 1)
+            reach = quantile * deviation * math.sqrt(1 + 1 / len(scores))
+            within = abs(score - mean) <= reach
+            inside, total = inside + within, total + 1
+            print(
+                f"| {name} | {metric} | {mean:.4f} | {deviation:.4f} | {score:.4f} | "
+                f"{score - mean:+.4f} | {'yes' if within else 'NO'} |",
+                flush=True,
+            )
+    print(f"\n{inside} of {total} within.")
+
+
+if __name__ == "__main__":
+    main()
