@@ -1,9 +1,10 @@
-"""The command `python -m study`: runs a study, reports it, or searches one method's settings."""
+"""The command `python -m study`: runs a study, reports it, tunes a method, audits the metrics."""
 
 import argparse
 from pathlib import Path
 
 from study import settings
+from study.audit import auditing
 from study.folder import StudyFolder, sole_study
 from study.tune import tuning
 from submission.command_line import Parser, parse_count, run_command_line
@@ -14,6 +15,7 @@ _EXAMPLES = """examples:
   python -m study run                                 the paper's study on a small machine, an hour
   python -m study run                                 again: goes on, or does nothing
   python -m study report                              tables, figures, statistics of what is there
+  python -m study audit                               what the metrics measure, half an hour
   python -m study run --preset paper --cluster 10.0.0.1:6379 --output /shared/paper
   python -m study run --gin 'study.seeds = (0, 1, 2, 3, 4)' --gin 'trainer.max_steps = 8000'
 
@@ -30,7 +32,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="run|report|tune")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="run|report|tune|audit")
 
     run = commands.add_parser(
         "run",
@@ -88,6 +90,14 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         allow_abbrev=False,
     )
     tuning.add_arguments(tune)
+
+    audit = commands.add_parser(
+        "audit",
+        help="ask what the metrics measure",
+        description="Scores representations whose disentanglement is known; writes audit.html.",
+        allow_abbrev=False,
+    )
+    auditing.add_arguments(audit)
     return parser.parse_args(arguments)
 
 
@@ -96,6 +106,8 @@ def main() -> int:
     arguments = parse_arguments()
     if arguments.command == "tune":
         return tuning.tune(arguments)
+    if arguments.command == "audit":
+        return auditing.audit(arguments)
     if arguments.command == "report":
         from study.report.page import write_report
 

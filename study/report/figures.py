@@ -216,7 +216,7 @@ def progress(by_step: pd.DataFrame, metric: str, shown: Mapping[str, Look]) -> P
             axes.fill_between(
                 curve.index, curve["min"], curve["max"], color=colour, alpha=_BAND_OPACITY, lw=0
             )
-            _line(axes, curve.index, curve["mean"], look, colour, marked=len(curve) == 1)
+            line(axes, curve.index, curve["mean"], look, colour, marked=len(curve) == 1)
         last = by_step["step"].max()
         axes.set_xlim(0, max(last, 1))
         axes.margins(y=0.06)
@@ -225,8 +225,8 @@ def progress(by_step: pd.DataFrame, metric: str, shown: Mapping[str, Look]) -> P
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         axes.yaxis.set_major_locator(MaxNLocator(4))
         axes.grid(axis="y", color=colours.grid, linewidth=0.8)
-        _plain(axes, colours)
-        _label_ends(
+        plain(axes, colours)
+        label_ends(
             axes,
             {label: (curve.index[-1], curve["mean"].iloc[-1]) for label, curve in curves.items()},
             shown,
@@ -257,16 +257,14 @@ def ranks(table: pd.DataFrame, shown: Mapping[str, Look], title: str) -> Panel:
         places = np.arange(len(table.columns))
         for label, row in table.iterrows():
             look = shown[str(label)]
-            _line(
-                axes, places, row.to_numpy(float), look, colours.methods[look.colour], marked=True
-            )
+            line(axes, places, row.to_numpy(float), look, colours.methods[look.colour], marked=True)
         axes.set_xlim(-0.15, len(places) - 0.85)
         axes.set_ylim(len(table) + 0.4, 0.6)
         axes.set_xticks(places, [metric_title(name).replace(" ", "\n") for name in table.columns])
         axes.xaxis.tick_top()
         axes.set_yticks(np.arange(1, len(table) + 1))
         axes.grid(axis="x", color=colours.grid, linewidth=0.8)
-        _plain(axes, colours)
+        plain(axes, colours)
         axes.spines["bottom"].set_visible(False)
         axes.tick_params(axis="x", length=0, labelsize=_SMALL)
         ends = {
@@ -274,7 +272,7 @@ def ranks(table: pd.DataFrame, shown: Mapping[str, Look], title: str) -> Panel:
             for label, row in table.set_axis(places, axis=1).iterrows()
             if len(known := row.dropna())
         }
-        _label_ends(axes, ends, shown, colours)
+        label_ends(axes, ends, shown, colours)
 
     firsts = [
         f"{metric_title(name)}: {', '.join(table.index[table[name] == table[name].min()])}"
@@ -330,7 +328,7 @@ def matrix(
         axes.set_xticks(places, titles)
         axes.set_yticks(places, titles)
         axes.xaxis.tick_top()
-        _plain(axes, colours)
+        plain(axes, colours)
         axes.spines["bottom"].set_visible(False)
         axes.tick_params(length=0, labelsize=_SMALL)
 
@@ -355,7 +353,7 @@ def shares(components: pd.DataFrame) -> Panel:
         axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         axes.set_xlabel("of the variance is between methods", color=colours.ink)
         axes.grid(axis="x", color=colours.grid, linewidth=0.8)
-        _plain(axes, colours)
+        plain(axes, colours)
 
     listed = [f"{metric_title(row.metric)} {row.share:.0%}" for row in known.itertuples()]
     return Panel(
@@ -393,7 +391,7 @@ def scatter(scores: pd.DataFrame, metric: str, against: str, shown: Mapping[str,
         axes.yaxis.set_major_locator(MaxNLocator(4))
         axes.set_xlabel(metric_title(against).lower() + unit, color=colours.ink)
         axes.grid(color=colours.grid, linewidth=0.8)
-        _plain(axes, colours)
+        plain(axes, colours)
 
     summary = f"{metric_title(metric)} against {metric_title(against).lower()}, {len(known)} runs."
     return Panel(metric_title(metric), summary, draw, size=(3.8, 2.6))
@@ -402,7 +400,8 @@ def scatter(scores: pd.DataFrame, metric: str, against: str, shown: Mapping[str,
 # --- What they share ----------------------------------------------------------------------------
 
 
-def _line(axes: Axes, x: Any, y: Any, look: Look, colour: str, marked: bool) -> None:
+def line(axes: Axes, x: Any, y: Any, look: Look, colour: str, marked: bool) -> None:
+    """Draws a line, with the look's markers on its points where it is `marked`."""
     (line,) = axes.plot(
         x,
         y,
@@ -416,7 +415,7 @@ def _line(axes: Axes, x: Any, y: Any, look: Look, colour: str, marked: bool) -> 
         line.set_dashes(look.dashes)
 
 
-def _label_ends(
+def label_ends(
     axes: Axes,
     ends: Mapping[str, tuple[float, float]],
     shown: Mapping[str, Look],
@@ -464,7 +463,8 @@ def _spread(places: Sequence[float], gap: float) -> list[float]:
     return spread.tolist()
 
 
-def _plain(axes: Axes, colours: Colours) -> None:
+def plain(axes: Axes, colours: Colours) -> None:
+    """Takes away all but the axis at the bottom, and draws it in ink."""
     axes.set_axisbelow(True)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.spines["bottom"].set_color(colours.ink)

@@ -1,0 +1,1 @@
+"""What do the metrics measure? Representations of known disentanglement, put to all of them."""
