@@ -19,7 +19,7 @@ from study.audit.grid import Grid, factors_of, grid_of
 from submission import datasets
 from submission.datasets import Dataset
 from submission.errors import UserError
-from submission.runs.provenance import ROOT
+from submission.installation import ROOT
 
 UDR = "udr"
 """Beside the metrics of a single representation: how alike those of several seeds are."""
