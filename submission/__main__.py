@@ -2,17 +2,26 @@
 
 import time
 
-from submission.interruption import Interruption
-
 # The budget is wall clock, and a signal may come at any time: both begin before the imports that
 # take seconds.
 STARTED = time.monotonic()
+
+import os
+import sys
+
+from submission.interruption import Interruption
+from submission.supervision import Supervisor, is_supervised, supervise
+
 INTERRUPTION = Interruption()
+SUPERVISOR = Supervisor(STARTED)
 if __name__ == "__main__":
+    # torchrun has an answer of its own to the crash of one of several processes.
+    if not is_supervised() and os.environ.get("WORLD_SIZE", "1") == "1":
+        sys.exit(supervise(STARTED))
     INTERRUPTION.install()
+    SUPERVISOR = Supervisor.of_this_process() or SUPERVISOR
 
 import argparse
-import os
 from pathlib import Path
 
 from submission import datasets
@@ -102,7 +111,9 @@ def main() -> int:
     if arguments.seed is not None:
         bindings.append(f"trainer.seed = {arguments.seed}")
     configure(arguments.method, preset, bindings, arguments.gin_file)
-    budget = Budget(parse_duration(Recipe().budget, "trainer.budget"), STARTED)
+    recipe = Recipe()
+    SUPERVISOR.tell_restarts(recipe.restarts)
+    budget = Budget(parse_duration(recipe.budget, "trainer.budget"), SUPERVISOR.started)
     folder = RunFolder(environment.output_path / name)
     check_room(folder, _BYTES_NEEDED)
 
@@ -111,7 +122,7 @@ def main() -> int:
     if Scoring().every and dataset.no_scores:
         raise UserError(f"scoring.every: {dataset.no_scores}: leave it out")
     group = Group.join(on_gpu)
-    display = choose_display(environment.is_grading)
+    display = choose_display(environment.is_grading, goes_on=bool(SUPERVISOR.crashes))
     if group.is_leader:
         processes = f", {group.world_size} processes" if group.world_size > 1 else ""
         display.note(
@@ -127,6 +138,7 @@ def main() -> int:
         pretrained=environment.output_path / "pretrained",
         device=torch.device("cuda" if on_gpu else "cpu"),
         group=group,
+        supervisor=SUPERVISOR,
     )
     record = train(request, budget, INTERRUPTION, display)
     group.leave()

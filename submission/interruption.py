@@ -7,7 +7,7 @@ import sys
 import time
 from types import FrameType, TracebackType
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # Signals that come so close, as from `timeout` and a supervisor at once, are one wish.
 _ONE_WISH_SECONDS = 1.0
 _EXIT_CODE = 1
@@ -35,7 +35,7 @@ class Interruption:
 
     def install(self) -> None:
         """Takes over the signals of this process, and a traceback that one of them leads to."""
-        for number in _SIGNALS:
+        for number in SIGNALS:
             # nohup has SIGHUP ignored, and means it.
             if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
                 signal.signal(number, self._note)

@@ -338,7 +338,8 @@ def _watch(
             supervision.save()
             saved = time.monotonic()
         time.sleep(_SECONDS_BETWEEN_LOOKS)
-    if state["OOMKilled"] and not stopped:
+    # A training that the kernel has killed may have been started again, and ended well.
+    if state["OOMKilled"] and state["ExitCode"] and not stopped:
         stopped = (
             f"needed more than its {limits.memory / _GIBIBYTE:.3g} GiB of memory and was killed"
         )

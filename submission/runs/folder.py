@@ -51,7 +51,7 @@ class RunFolder:
 
     @property
     def seconds(self) -> Path:
-        """The seconds that the run has spent of its budget, noted once a second; as text."""
+        """The seconds that the run has spent of its budget and its clock, noted once a second."""
         return self.training / "seconds_spent"
 
     @property

@@ -61,6 +61,8 @@ def train(request: Request, budget: Budget, interruption: Interruption, display:
             state = output.begin(choose(setup, budget, output.note))
             if pretraining.steps and not state.plan.steps:
                 output.warn("the budget is too short for pre-training")
+        for number, crash in enumerate(request.supervisor.crashes, start=1):
+            output.warn(f"training was ended by {crash} and started again (restart {number})")
         scorer = SelfScorer(Scoring(), folder, request.dataset.address, budget, output.warn)
         cleanup.callback(scorer.stop)
 

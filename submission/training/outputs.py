@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from submission.budget import Budget, format_duration, parse_duration
+from submission.command_line import EXIT_DONE, EXIT_FAILED
 from submission.errors import UserError
 from submission.networks import Posterior
 from submission.objectives import Terms, kl_to_prior
@@ -23,7 +24,7 @@ from submission.runs.record import Record
 from submission.training import checkpoint
 from submission.training.export import ExportError, export
 from submission.training.plan import Plan
-from submission.training.progress import Display, describe_step
+from submission.training.progress import RESTARTS, Display, describe_step
 from submission.training.recipe import TRAINING
 from submission.training.setup import Setup
 from submission.training.state import CHECKPOINT, State, begin, from_checkpoint
@@ -31,6 +32,8 @@ from submission.training.state import CHECKPOINT, State, begin, from_checkpoint
 # A slow disk must not eat the budget: checkpoints may take this share of the time.
 _CHECKPOINT_SHARE = 0.05
 _SECONDS_BETWEEN_NOTES = 1.0
+# The user's to mend; a loss that is not finite would not be so the next time either.
+_NO_CRASH = (UserError, FloatingPointError)
 
 
 class RunOutput:
@@ -73,7 +76,12 @@ class RunOutput:
         if self._history is not None:
             self._history.close()
         if self._writes:
-            self._display.close(self._state.record.status if self._state else "failed")
+            status = self._state.record.status if self._state else "failed"
+            crashed = isinstance(error, Exception) and not isinstance(error, _NO_CRASH)
+            most = self._setup.recipe.restarts
+            if crashed and self._setup.request.supervisor.restarts_after_a_crash(most):
+                status = RESTARTS
+            self._display.close(status)
 
     # --- the beginning -----------------------------------------------------------------------
 
@@ -90,8 +98,12 @@ class RunOutput:
             content["identity"] != self._setup.identity or not content["record"].keys() <= known
         ):
             content = None
+        spent, started, before = _read_note(folder.seconds)
+        # What this very run has left, whose process crashed before its first checkpoint.
+        ours = started == self._budget.started
+        worth_keeping = content is None and not ours and folder.is_worth_keeping()
         # No process may still be reading what the leader moves out of the way.
-        if group.broadcast(content is None and folder.is_worth_keeping()) and self._writes:
+        if group.broadcast(worth_keeping) and self._writes:
             kept = set_aside(folder)
             self.note(f"an earlier run of this name was kept as {kept}")
         if self._writes:
@@ -100,12 +112,14 @@ class RunOutput:
                 remove_leftovers(leftovers)
             rows = content["rows"] if content else None
             self._history = History(folder.history, folder.tensorboard, rows)
+        if ours:
+            self._budget.spent_before = before
         if content is None:
             return None
         self._state = state = from_checkpoint(self._setup, content)
-        # Of a killed run, also what it spent behind its last checkpoint.
-        noted = _read_seconds(folder.seconds)
-        self._budget.spent_before = max(state.record.seconds_spent, noted)
+        if not ours:
+            # Of a killed run, also what it spent behind its last checkpoint.
+            self._budget.spent_before = max(state.record.seconds_spent, spent)
         self._budget.export_seconds = content["export_seconds"]
         self.note_seconds_if_due()
         self.note(
@@ -182,9 +196,10 @@ class RunOutput:
         self._last_noted = time.monotonic()
         seconds = self._folder.seconds
         new = seconds.with_name(f"{TEMPORARY_PREFIX}{seconds.name}")
+        budget = self._budget
         # Not synchronised with the disk: a killed process loses nothing that it has written.
         with contextlib.suppress(OSError):
-            new.write_text(f"{self._budget.spent:.3f}\n")
+            new.write_text(f"{budget.spent:.3f} {budget.started!r} {budget.spent_before!r}\n")
             new.replace(seconds)
 
     # --- the end -----------------------------------------------------------------------------
@@ -195,13 +210,19 @@ class RunOutput:
         if status in ("untrained", "failed"):
             self.warn(message)
         self.export(state)
-        if self._writes and status in ("finished", "untrained"):
+        done = status in ("finished", "untrained")
+        if status != "failed":
+            # What is written is final, though scores may still be waited for.
+            code = EXIT_DONE if done else EXIT_FAILED
+            self._setup.request.supervisor.tell_end(code)
+        if self._writes and done:
             self._folder.checkpoint.unlink(missing_ok=True)
             self._folder.seconds.unlink(missing_ok=True)
         return state.record
 
     def _give_up(self, state: State) -> None:
         """Records an end that a second signal asks for at once; the last export stays."""
+        self._setup.request.supervisor.tell_end(EXIT_FAILED)
         if not self._writes:
             return
         state.record.status = "interrupted"
@@ -209,6 +230,8 @@ class RunOutput:
         state.record.write(self._folder.record)
 
     def _end_failed(self, state: State, error: Exception) -> None:
+        if isinstance(error, _NO_CRASH):
+            self._setup.request.supervisor.tell_end(EXIT_FAILED)
         try:
             self.end(state, "failed", f"{type(error).__name__}: {error}")
         except ExportError as unusable:
@@ -326,10 +349,17 @@ class RunOutput:
         return tuple(one.tolist() if one.isfinite().all() else [] for one in statistics)
 
 
-def _read_seconds(path: Path) -> float:
-    """The seconds that `RunOutput.note_seconds_if_due` noted last; 0 if there are none."""
+def _read_note(path: Path) -> tuple[float, float | None, float]:
+    """What `RunOutput.note_seconds_if_due` noted last.
+
+    Returns:
+        The seconds spent, and two that an earlier version didn't note: when the clock of that
+        process was started, by which it is known, and the seconds spent before.
+    """
     try:
-        seconds = float(path.read_text())
+        seconds, *rest = map(float, path.read_text().split())
     except (OSError, ValueError):
-        return 0.0
-    return seconds if math.isfinite(seconds) else 0.0
+        return 0.0, None, 0.0
+    if not math.isfinite(seconds):
+        return 0.0, None, 0.0
+    return (seconds, rest[0], rest[1]) if len(rest) == 2 else (seconds, None, 0.0)

@@ -13,6 +13,8 @@ from submission.budget import format_duration
 
 SECONDS_BETWEEN_LINES = 10.0
 SECONDS_BETWEEN_EVENTS = 60.0
+RESTARTS = "restarts"
+"""What a display is closed with where another process goes on with the run."""
 _REDIS_TIMEOUT = 5.0
 
 
@@ -26,7 +28,11 @@ class Display(Protocol):
         """Prints a line that stays."""
 
     def close(self, status: str) -> None:
-        """Ends the display."""
+        """Ends the display.
+
+        Args:
+            status: The record's, or `RESTARTS`.
+        """
 
 
 class BarDisplay:
@@ -85,13 +91,17 @@ class PortalDisplay(LineDisplay):
     challenge's starter kit. AIcrowd's own client waits without end for a server that isn't there,
     so events are sent with a time limit and, once that failed, only printed: they must never
     cost a run.
+
+    Args:
+        goes_on: Whether a process that crashed has told of the start.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, goes_on: bool) -> None:
         super().__init__()
         self._next_event = 0.0
         self._send_to_redis = "AICROWD_REDIS_HOST" in os.environ
-        self._event("AICROWD_EVENT_INFO", "execution_started", {})
+        if not goes_on:
+            self._event("AICROWD_EVENT_INFO", "execution_started", {})
 
     def update(self, phase: str, fraction: float, details: str) -> None:
         """See `Display`."""
@@ -102,6 +112,8 @@ class PortalDisplay(LineDisplay):
 
     def close(self, status: str) -> None:
         """See `Display`."""
+        if status == RESTARTS:
+            return
         if status == "failed":
             self._event("AICROWD_EVENT_ERROR", "execution_error", {})
             return
@@ -143,10 +155,15 @@ class PortalDisplay(LineDisplay):
             print(f"the portal's event server can't be reached ({error}): events are only printed")
 
 
-def choose_display(is_grading: bool) -> Display:
-    """Events on the portal, a bar on a terminal, lines elsewhere."""
+def choose_display(is_grading: bool, goes_on: bool) -> Display:
+    """Events on the portal, a bar on a terminal, lines elsewhere.
+
+    Args:
+        is_grading: Whether this is the portal.
+        goes_on: Whether this process goes on with a run that crashed.
+    """
     if is_grading:
-        return PortalDisplay()
+        return PortalDisplay(goes_on)
     console = Console()
     return BarDisplay(console) if console.is_terminal and sys.stdout.isatty() else LineDisplay()
 

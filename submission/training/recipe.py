@@ -16,6 +16,7 @@ from submission.budget import (
 )
 from submission.networks import Discriminator
 from submission.objectives import Objective
+from submission.supervision import RESTARTS
 from submission.training.evaluator_settings import EvaluatorSettings
 from submission.values import Interval, Needs, Seed, Share
 
@@ -51,6 +52,8 @@ class Recipe:
         log_every: Steps between two rows of the history.
         snapshot_every: Training steps between two representations that are kept, the first of them
             before the first step; None keeps only the last.
+        restarts: How often a training that crashes is started again, from its last checkpoint and
+            inside its budget; `torchrun` has a way of its own.
     """
 
     objective: Objective = gin.REQUIRED
@@ -66,6 +69,7 @@ class Recipe:
     checkpoint_every: Annotated[str, Duration()] = "5m"
     log_every: Annotated[int, Interval(ge=1, le=10**9)] = 50
     snapshot_every: Annotated[int, Interval(ge=1, le=10**9)] | None = None
+    restarts: Annotated[int, Interval(ge=0, le=1000)] = RESTARTS
 
 
 @gin.configurable("pretraining")

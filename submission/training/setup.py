@@ -11,6 +11,7 @@ from submission.configuration import methods, operative, reads_capacity, referen
 from submission.datasets import Dataset
 from submission.networks import VAE, NetworkShape
 from submission.runs.folder import RunFolder
+from submission.supervision import Supervisor
 from submission.training import checkpoint
 from submission.training.batches import Batches, load_resident
 from submission.training.distributed import Group
@@ -29,7 +30,9 @@ _NOT_OF_PRETRAINING = {
     "trainer.checkpoint_every",
     "trainer.log_every",
     "trainer.snapshot_every",
+    "trainer.restarts",
 }
+_SPARE_WEIGHTS = ("trainer.budget", "trainer.restarts")
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class Request:
         pretrained: The folder of the shared, pre-trained weights.
         device: Where training happens.
         group: The processes that train together; rank 0 decides, writes and shows.
+        supervisor: The process that starts this one again if it crashes.
     """
 
     name: str
@@ -55,6 +59,7 @@ class Request:
     pretrained: Path
     device: torch.device
     group: Group = field(default_factory=Group)
+    supervisor: Supervisor = field(default_factory=Supervisor)
 
 
 class Setup:
@@ -174,7 +179,7 @@ def pretraining_settings() -> dict[str, str]:
 
 def _spares_weights(setting: str) -> bool:
     """Whether a killed run may go on with another value of the setting."""
-    return setting == "trainer.budget" or setting.startswith("scoring.")
+    return setting in _SPARE_WEIGHTS or setting.startswith("scoring.")
 
 
 def _layers() -> list[str]:
