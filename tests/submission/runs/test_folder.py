@@ -1,4 +1,5 @@
 import fcntl
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -33,6 +34,26 @@ def test_an_earlier_run_gets_the_first_free_number(tmp_path):
         set_aside(RunFolder(tmp_path / "run"))
     assert (tmp_path / "run.1" / "file").read_text() == "first"
     assert (tmp_path / "run.2" / "file").read_text() == "second"
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[]", '{"status": 5}', '{"status": "running"', '{"status": "finished"}', "{}"],
+)
+def test_a_run_that_has_ended_or_whose_record_is_broken_is_worth_keeping(tmp_path, content):
+    folder = RunFolder(tmp_path / "run")
+    folder.training.mkdir(parents=True)
+    folder.record.write_text(content)
+    assert folder.is_worth_keeping()
+
+
+@pytest.mark.parametrize("status", ["running", "untrained"])
+def test_a_run_that_came_no_further_than_its_first_export_is_not_worth_keeping(tmp_path, status):
+    folder = RunFolder(tmp_path / "run")
+    folder.training.mkdir(parents=True)
+    assert not folder.is_worth_keeping()
+    folder.record.write_text(json.dumps({"status": status}))
+    assert not folder.is_worth_keeping()
 
 
 def test_too_little_room_is_told_before_anything_is_written(tmp_path):

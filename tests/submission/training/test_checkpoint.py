@@ -15,10 +15,11 @@ def test_a_state_is_read_back(tmp_path):
     assert restored == state
 
 
-def test_a_damaged_file_is_one_line(tmp_path):
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.999])
+def test_a_damaged_file_is_one_line(tmp_path, share):
     checkpoint.save(tmp_path / "c.pt", {"weights": torch.zeros(1000)})
     whole = (tmp_path / "c.pt").read_bytes()
-    (tmp_path / "c.pt").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "c.pt").write_bytes(whole[: int(len(whole) * share)])
     with pytest.raises(UserError, match=r"c\.pt can't be read"):
         checkpoint.load(tmp_path / "c.pt", CPU, ())
 

@@ -13,11 +13,14 @@ import torch
 from submission import objectives
 from submission.configuration import configure, read_by
 from submission.datasets import load
+from submission.errors import UserError
 from submission.runs.folder import RunFolder
 from submission.runs.record import dataset_of
+from submission.training import checkpoint
 from submission.training.execution import Execution
 from submission.training.recipe import TRAINING
 from submission.training.setup import pretraining_settings
+from submission.training.state import CHECKPOINT
 
 STEPS = ["trainer.max_steps = 30", "pretraining.steps = 10"]
 
@@ -363,12 +366,11 @@ def test_a_finished_run_of_the_same_name_is_kept(trial):
     assert json.loads(trial.folder().record.read_text())["method"] == "dip_vae_i"
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"status": 5}', '{"status": "running"'])
-def test_a_run_whose_record_is_broken_is_kept(trial, content):
+def test_a_run_whose_record_is_broken_is_kept(trial):
     trial(*STEPS)
-    trial.folder().record.write_text(content)
+    trial.folder().record.write_text("{")
     assert trial(*STEPS).status == "finished"
-    assert (trial.root / "run.1" / "training" / "run.json").read_text() == content
+    assert (trial.root / "run.1" / "training" / "run.json").read_text() == "{"
     assert (trial.root / "run.1" / "representation" / "pytorch_model.pt").exists()
 
 
@@ -395,28 +397,25 @@ def assert_begun_anew(trial, settings: list[str], capsys, why: str) -> None:
     assert (trial.root / "run.1" / "training" / "checkpoint.pt").read_bytes() == before
 
 
-@pytest.mark.parametrize("size", [0, 1, 1000, 100_000])
-def test_a_run_with_a_truncated_checkpoint_is_kept_and_begun_anew(trial, killed, capsys, size):
+def test_a_run_with_a_truncated_checkpoint_is_kept_and_begun_anew(trial, killed, capsys):
     path = trial.folder().checkpoint
-    path.write_bytes(path.read_bytes()[:size])
+    path.write_bytes(path.read_bytes()[:100_000])
     assert_begun_anew(trial, killed, capsys, "checkpoint.pt can't be read")
 
 
-@pytest.mark.parametrize("state", [[1, 2], {"state_dict": {}, "epoch": 3}])
-def test_a_run_with_another_programs_checkpoint_is_kept_and_begun_anew(
-    trial, killed, capsys, state
-):
-    torch.save(state, trial.folder().checkpoint)
+def test_a_run_with_another_programs_checkpoint_is_kept_and_begun_anew(trial, killed, capsys):
+    torch.save({"state_dict": {}, "epoch": 3}, trial.folder().checkpoint)
     assert_begun_anew(trial, killed, capsys, "is no file of this version's training")
 
 
-def test_whatever_another_version_left_out_of_a_checkpoint_the_run_is_kept(trial, killed):
-    whole = torch.load(trial.folder().checkpoint, weights_only=True)
-    for number, key in enumerate(whole, start=1):
-        torch.save({k: v for k, v in whole.items() if k != key}, trial.folder().checkpoint)
-        assert trial(*killed).status == "finished"
-        assert (trial.root / f"run.{number}" / "training" / "checkpoint.pt").exists()
-        trial.folder().checkpoint.write_bytes(b"")
+def test_whatever_another_version_left_out_of_a_checkpoint_it_is_known_for_another(trial, killed):
+    path = trial.folder().checkpoint
+    whole = torch.load(path, weights_only=True)
+    assert whole.keys() == set(CHECKPOINT)
+    for key in whole:
+        torch.save({k: v for k, v in whole.items() if k != key}, path)
+        with pytest.raises(UserError, match="is no file of this version's training"):
+            checkpoint.load(path, torch.device("cpu"), CHECKPOINT)
 
 
 def test_a_later_versions_record_in_a_checkpoint_is_kept(trial, killed, capsys):
