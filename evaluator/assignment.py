@@ -75,12 +75,26 @@ def information(codes: np.ndarray, factors: np.ndarray, num_bins: int = 20) -> n
         [latents, factors] in [0, 1]. A sample's is too large by about
         (bins - 1)(values - 1) / 2n nats.
     """
-    from sklearn.metrics import mutual_info_score
-
-    bins = [binned(latent, num_bins) for latent in codes.T]
-    entropy = np.array([mutual_info_score(factor, factor) for factor in factors.T])
-    told = np.array([[mutual_info_score(factor, own) for factor in factors.T] for own in bins])
+    values = [_positions(factor) for factor in factors.T]
+    bins = [_positions(binned(latent, num_bins)) for latent in codes.T]
+    entropy = np.array([_entropy(own) for own in values])
+    together = np.array(
+        [[_entropy(own * (value.max() + 1) + value) for value in values] for own in bins]
+    )
+    told = np.array([_entropy(own) for own in bins])[:, None] + entropy - together
     return np.clip(told / np.where(entropy > 0, entropy, 1), 0, 1)
+
+
+def _positions(values: np.ndarray) -> np.ndarray:
+    """Distinct values numbered from 0."""
+    return np.unique(values, return_inverse=True)[1]
+
+
+def _entropy(positions: np.ndarray) -> float:
+    """In nats."""
+    shares = np.bincount(positions) / len(positions)
+    known = shares[shares > 0]
+    return float(-(known * np.log(known)).sum())
 
 
 def importances(codes: np.ndarray, factors: np.ndarray, seed: int = 0) -> np.ndarray:

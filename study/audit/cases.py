@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from study.audit.grid import Grid, factors_of, grid_of
 from submission import datasets
 from submission.datasets import Dataset
 from submission.errors import UserError
-from submission.installation import ROOT
+from submission.installation import GIN_FOLDER, ROOT
 
 UDR = "udr"
 """Beside the metrics of a single representation: how alike those of several seeds are."""
@@ -112,8 +113,8 @@ class Audit:
             "metrics": self.metrics,
         }
         digest = hashlib.sha256(json.dumps(said).encode())
-        for pattern in _DECIDING:
-            for path in sorted(ROOT.glob(pattern)):
+        for folder, pattern in _DECIDING:
+            for path in sorted(folder.glob(pattern)):
                 digest.update(path.read_bytes())
         return digest.hexdigest()[:16]
 
@@ -200,10 +201,10 @@ class Audit:
 
 
 _DECIDING = (
-    "evaluator/metrics/*.py",
-    "evaluator/udr.py",
-    "gin/evaluation/*.gin",
-    *(f"study/audit/{name}.py" for name in ("baselines", "cases", "families", "grid")),
+    (ROOT / "evaluator" / "metrics", "*.py"),
+    (ROOT / "evaluator", "udr.py"),
+    (GIN_FOLDER / "evaluation", "*.gin"),
+    *((Path(__file__).parent, f"{name}.py") for name in ("baselines", "cases", "families", "grid")),
 )
 
 
