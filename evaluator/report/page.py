@@ -27,6 +27,7 @@ from evaluator.latents import (
     latents_of,
 )
 from evaluator.paper import METHOD_TITLES, METRIC_TITLES, TABLE_1
+from evaluator.report import baselines
 from evaluator.report.inline_images import data_uri, inline_svg
 from evaluator.report.traversals import IMAGES_IN_A_ROW, SEED, draw_pictures
 from submission.datasets import Dataset
@@ -94,7 +95,7 @@ def write_report(run_folder: Path, dataset: Dataset, path: Path | None = None) -
         scored_quick=provenance.get("preset") == "quick",
         notices=_notices(run, provenance, dataset),
         facts=_facts(run, provenance, latents),
-        metrics=_metric_rows(scores, run.get("method")),
+        metrics=_metric_rows(scores, run, dataset),
         paper=TABLE_1.get(str(run.get("method"))),
         total=scores.sum,
         scored=len(scores.scores),
@@ -288,10 +289,16 @@ def _facts(
     return facts
 
 
-def _metric_rows(scores: Scores, method: object) -> list[dict[str, Any]]:
-    paper = TABLE_1.get(str(method), (None,) * len(METRIC_TITLES))
+def _metric_rows(scores: Scores, run: Mapping[str, Any], dataset: Dataset) -> list[dict[str, Any]]:
+    paper = TABLE_1.get(str(run.get("method")), (None,) * len(METRIC_TITLES))
     return [
-        {"key": key, "title": title, "score": scores.scores.get(key), "paper": published}
+        {
+            "key": key,
+            "title": title,
+            "score": scores.scores.get(key),
+            "paper": published,
+            "untrained": baselines.band(dataset.name, key, run.get("latents")),
+        }
         for (key, title), published in zip(METRIC_TITLES.items(), paper, strict=False)
     ]
 

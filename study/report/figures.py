@@ -20,6 +20,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
 from PIL import Image
 
 from evaluator.paper import METHOD_TITLES
+from evaluator.report.baselines import Band
 from evaluator.report.inline_images import inline_svg
 from study.report.results import Results
 from study.report.wording import NOTHING, decimals, metric_title
@@ -203,13 +204,26 @@ def _handle(label: str, look: Look) -> Line2D:
 # --- Against the step ---------------------------------------------------------------------------
 
 
-def progress(by_step: pd.DataFrame, metric: str, shown: Mapping[str, Look]) -> Panel:
-    """A metric against the step: a line for each method, the mean over seeds, in their range."""
+def progress(
+    by_step: pd.DataFrame, metric: str, shown: Mapping[str, Look], untrained: Band | None = None
+) -> Panel:
+    """A metric against the step: a line for each method, the mean over seeds, in their range.
+
+    Args:
+        by_step: The scores.
+        metric: The metric.
+        shown: Each method's look.
+        untrained: What a score is worth nothing in, which is shaded grey; None where unknown.
+    """
     curves = {}
     for label, rows in by_step.dropna(subset=[metric]).groupby("label", sort=False):
         curves[label] = rows.groupby("step")[metric].agg(["mean", "min", "max"])
 
     def draw(axes: Axes, colours: Colours) -> None:
+        if untrained is not None:
+            axes.axhspan(
+                untrained.low, untrained.high, color=colours.ink, alpha=_BAND_OPACITY, linewidth=0
+            )
         for label, curve in curves.items():
             look = shown[label]
             colour = colours.methods[look.colour]
@@ -234,9 +248,10 @@ def progress(by_step: pd.DataFrame, metric: str, shown: Mapping[str, Look]) -> P
         )
 
     ends = [f"{label} {decimals(curve['mean'].iloc[-1])}" for label, curve in curves.items()]
+    worth = f" Without training: {untrained}." if untrained else ""
     return Panel(
         metric_title(metric),
-        f"{metric_title(metric)} against the training step. At the end: {', '.join(ends)}.",
+        f"{metric_title(metric)} against the training step. At the end: {', '.join(ends)}.{worth}",
         draw,
     )
 

@@ -14,6 +14,7 @@ import pandas as pd
 import evaluator.report
 from evaluator.latents import LEAST_NATS, LEAST_VARIANCE
 from evaluator.paper import METHOD_TITLES, METRIC_TITLES
+from evaluator.report.baselines import Band, band
 from evaluator.report.inline_images import data_uri
 from evaluator.report.traversals import IMAGES_IN_A_ROW, SEED
 from study.folder import StudyFolder
@@ -93,6 +94,7 @@ def write_report(folder: Path) -> Path:
         facts=_facts(results),
         notices=_notices(results, no_dataset),
         notes=notes,
+        untrained=_untrained(results),
         comparison=comparison,
         findings=_findings(analysis),
         charts={
@@ -191,6 +193,7 @@ def _findings(analysis: _Analysis) -> dict[str, thesis.Finding]:
 def _figures(results: Results, analysis: _Analysis) -> list[_Figure]:
     shown = figures.looks(results)
     by_step = analysis.by_step
+    untrained = _untrained(results)
     drawable = [name for name in results.metrics if by_step[name].notna().any()]
     groups: dict[str, list[str]] = {
         "figure7": [name for name in ("dci", "factor_vae_metric", "irs") if name in drawable],
@@ -199,7 +202,10 @@ def _figures(results: Results, analysis: _Analysis) -> list[_Figure]:
     }
     found = [
         *(
-            _Figure(name, [figures.progress(by_step, metric, shown) for metric in metrics])
+            _Figure(
+                name,
+                [figures.progress(by_step, one, shown, untrained.get(one)) for one in metrics],
+            )
             for name, metrics in groups.items()
         ),
         _Figure("correlations", _correlation_panels(analysis)),
@@ -216,6 +222,17 @@ def _figures(results: Results, analysis: _Analysis) -> list[_Figure]:
         ]
         found.append(_Figure(against, panels, legend=True))
     return [figure for figure in found if figure.panels]
+
+
+def _untrained(results: Results) -> dict[str, Band]:
+    """What a score is worth nothing in, by metric, where all runs have as many latents."""
+    counts = {run.record.get("latents") for run in results.runs}
+    if len(counts) > 1:
+        return {}
+    (latents,) = counts
+    dataset = str(results.settings["dataset"])
+    bands = {name: band(dataset, name, latents) for name in results.metrics}
+    return {name: found for name, found in bands.items() if found is not None}
 
 
 def _correlation_panels(analysis: _Analysis) -> list[Panel]:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 
+from evaluator.report import baselines
 from evaluator.report.page import write_report
 from submission.datasets import Dataset
 
@@ -190,6 +191,15 @@ def test_scores_and_their_sum_stand_beside_the_papers_row(page: Page) -> None:
         "Sum 1.522 1.831",
     ):
         assert line in page.text
+
+
+def test_beside_a_score_stands_what_it_is_worth_nothing_in(
+    bare_folder: Path, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = {"metrics": {"mig": {"5": [0.01, 0.05], "50": [0.0, 0.2]}}}
+    (tmp_path / f"{dataset.name}.json").write_text(json.dumps(measured))
+    monkeypatch.setattr(baselines, "FOLDER", tmp_path)
+    assert "Without training, 5 latents score 0.01 to 0.05." in report(bare_folder, dataset).text
 
 
 def test_scores_on_mpi3d_mini_are_said_not_to_be_scores_on_mpi3d(page: Page) -> None:

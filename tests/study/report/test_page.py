@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from evaluator.report import baselines
 from study.report import table
 from study.report.page import write_report
 from study.report.results import final_scores, read
@@ -346,6 +347,17 @@ def test_figures_of_an_earlier_report_are_removed(drawn):
     old.write_bytes(b"")
     write_report(drawn.folder)
     assert not old.exists()
+
+
+def test_table_1_and_the_curves_show_what_a_score_is_worth_nothing_in(drawn, tmp_path, monkeypatch):
+    drawn.write(methods=("vae", "beta_vae"), seeds=(0,))
+    measured = {"metrics": {"mig": {"5": [0.01, 0.05]}}}
+    (tmp_path / "mpi3d_toy.json").write_text(json.dumps(measured))
+    monkeypatch.setattr(baselines, "FOLDER", tmp_path)
+    page = report(drawn.folder)
+    row = ["Without training", *[NOTHING] * 3, "0.01 to 0.05", NOTHING, NOTHING]
+    assert " ".join(row) in page.text
+    assert "The grey band is what representations without training score" in page.text
 
 
 def test_one_run_alone_gets_a_page_without_intervals_or_verdicts(drawn):
