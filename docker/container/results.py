@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from container import ownership
 from container.sandbox import SHARED, Output
-from submission.datasets import Dataset
+from submission.datasets import Dataset, mpi3d_mini_secret
 from submission.errors import UserError
 from submission.runs.files import TEMPORARY_PREFIX
 
@@ -122,13 +122,16 @@ def readable_copy(folder: Path, limit: int) -> Iterator[Path]:
         yield copy
 
 
-def data_set_mounts(data_root: Path, target: str, dataset: Dataset) -> dict[str, Path]:
+def data_set_mounts(
+    data_root: Path, target: str, dataset: Dataset, secrets: bool = False
+) -> dict[str, Path]:
     """What to mount so that a container finds the data sets in a folder of its own.
 
     Args:
         data_root: The folder of the data sets.
         target: The folder in the container.
         dataset: The one that will be read.
+        secrets: Whether the container may know the labels of a secret rendering.
 
     Returns:
         Folders and files of this machine, by their path in the container; each entry of the data
@@ -152,7 +155,10 @@ def data_set_mounts(data_root: Path, target: str, dataset: Dataset) -> dict[str,
     mounts = {
         f"{target}/{entry.name}": entry.resolve()
         for entry in sorted(entries)
-        if entry.exists() and not entry.name.startswith(".")
+        if entry.exists()
+        and (
+            not entry.name.startswith(".") or (secrets and entry.name == mpi3d_mini_secret.SECRETS)
+        )
     }
     if data_root.absolute() in dataset.path.absolute().parents:
         _check_readable(data_root, dataset.path)

@@ -85,7 +85,9 @@ def score(client: docker.DockerClient, scoring: Scoring, destination: Path) -> N
             },
             mounts={
                 _REPRESENTATION: representation,
-                **results.data_set_mounts(scoring.data_root, DATASET, scoring.dataset),
+                **results.data_set_mounts(
+                    scoring.data_root, DATASET, scoring.dataset, secrets=True
+                ),
             },
         )
         ending = sandbox.run(client, job, shared, limits, log)

@@ -9,7 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from submission.command_line import Parser, run_command_line
-from submission.datasets import load, load_unchecked, mpi3d, mpi3d_mini, rendered
+from submission.datasets import (
+    load,
+    load_unchecked,
+    mpi3d,
+    mpi3d_mini,
+    mpi3d_mini_secret,
+    rendered,
+)
 from submission.datasets.catalogue import CATALOGUE, entry_of, remote_files
 from submission.datasets.contact_sheet import contact_sheet
 from submission.datasets.download import download
@@ -27,6 +34,7 @@ EXAMPLES = """examples:
   python -m submission.datasets check path/to/images.npz    a data set of your own
   python -m submission.datasets render --grid full
   python -m submission.datasets render --grid 4,4,2,3,3,20,20 --output grid.npz
+  python -m submission.datasets render --secret-seed    mpi3d_mini_secret, to score a training on
   python -m submission.datasets contact-sheet --output sheet.png
 """
 
@@ -46,6 +54,8 @@ def main() -> None:
         download(remote_files(arguments.name, arguments.challenge), data_root)
     elif arguments.command == "check":
         check(arguments.name, arguments.output, data_root)
+    elif arguments.command == "render" and arguments.secret_seed is not None:
+        render_secret(arguments.secret_seed, arguments.grid, arguments.output, data_root)
     elif arguments.command == "render":
         render(arguments.grid, arguments.output, data_root)
     else:
@@ -77,17 +87,18 @@ def list_data_sets(data_root: Path) -> str:
     return "\n".join(lines)
 
 
-def render(grid: str, output: Path | None, data_root: Path) -> None:
+def render(grid: str | None, output: Path | None, data_root: Path) -> None:
     """Renders `mpi3d_mini` on a grid into a file.
 
     Args:
-        grid: `default`, `full`, `published`, or the factor sizes, separated by commas.
+        grid: `default` (as None is), `full`, `published`, or the factor sizes, separated by commas.
         output: The `.npz` file; None for the place where `load` finds the two named data sets.
         data_root: The folder of the data sets.
 
     Raises:
         UserError: The grid or the output is wrong, or there is no room for it.
     """
+    grid = "default" if grid is None else grid
     if output is None:
         names = {grid_name: name for name, grid_name in rendered.GRID_OF_NAME.items()}
         if grid not in names:
@@ -103,6 +114,29 @@ def render(grid: str, output: Path | None, data_root: Path) -> None:
         raise UserError(f"no room on the disk for {output}: it takes {wanted:,} bytes")
     rendered.write_file(output, rendered.render(sizes), sizes)
     print(f"{math.prod(sizes):,} images in {output}")
+
+
+def render_secret(seed: str, grid: str | None, output: Path | None, data_root: Path) -> None:
+    """Renders `mpi3d_mini_secret`.
+
+    Args:
+        seed: Digits; empty for a new seed.
+        grid: None, since its grid is that of `mpi3d_mini`.
+        output: None, since it has its place.
+        data_root: The folder of the data sets.
+
+    Raises:
+        UserError: The seed is no number, a grid or an output is given, or as `write` does.
+    """
+    if grid is not None or output is not None:
+        raise UserError("--secret-seed has a grid and a place of its own: omit --grid and --output")
+    if seed and not (seed.isascii() and seed.isdigit()):
+        raise UserError(f"--secret-seed is {seed!r}: it must be a whole number of 0 or more")
+    dataset = mpi3d_mini_secret.write(data_root, int(seed) if seed else None)
+    print(
+        f"{dataset.name}: {len(dataset.images):,} images in {dataset.path}; their seed, which no "
+        f"submission may see, in {data_root / mpi3d_mini_secret.SEED_FILE}"
+    )
 
 
 def check(name: str, output: Path | None, data_root: Path) -> None:
@@ -205,10 +239,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     checking.add_argument("--output", type=Path, metavar="PNG", help="where to (./NAME.png)")
     rendering = commands.add_parser("render", help="render mpi3d_mini on a grid")
-    rendering.add_argument(
-        "--grid", default="default", help="default, full, published, or 4,4,2,3,3,10,10"
-    )
+    rendering.add_argument("--grid", help="default (this one), full, published, or 4,4,2,3,3,10,10")
     rendering.add_argument("--output", type=Path, metavar="PATH.npz", help="where to")
+    rendering.add_argument(
+        "--secret-seed",
+        nargs="?",
+        const="",
+        metavar="N",
+        help="render mpi3d_mini_secret, whose appearance and order a seed draws: a new one, or N "
+        "to repeat a rendering",
+    )
     sheet = commands.add_parser("contact-sheet", help="a picture of every factor varied alone")
     sheet.add_argument("--output", type=Path, default=Path("mpi3d_mini.png"), metavar="PNG")
     return parser

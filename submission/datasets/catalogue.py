@@ -5,7 +5,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from submission.datasets import cars3d, dsprites, mpi3d, rendered, shapes3d, smallnorb
+from submission.datasets import (
+    cars3d,
+    dsprites,
+    mpi3d,
+    mpi3d_mini_secret,
+    rendered,
+    shapes3d,
+    smallnorb,
+)
 from submission.datasets.images import Dataset, Finder, find, gunzip
 from submission.datasets.remote import RemoteFile
 from submission.errors import UserError, nearest
@@ -264,6 +272,13 @@ _SMALLNORB = tuple(
 _ENTRIES = (
     _mini("mpi3d_mini"),
     _mini("mpi3d_mini_full"),
+    Entry(
+        mpi3d_mini_secret.NAME,
+        mpi3d_mini_secret.load,
+        files=(mpi3d_mini_secret.FILE,),
+        factor_sizes=mpi3d_mini_secret.FACTOR_SIZES,
+        note=f"isn't downloaded: {mpi3d_mini_secret.HOW_TO_RENDER} makes it",
+    ),
     _mpi3d("mpi3d_toy", (_TOY,), (_cut_for_challenge(_TOY),)),
     _mpi3d("mpi3d_realistic", (_REALISTIC,), (_cut_for_challenge(_REALISTIC),)),
     _mpi3d("mpi3d_real", (_mpi3d_file("mpi3d_real"),)),

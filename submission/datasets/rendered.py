@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
@@ -109,8 +110,13 @@ def find_file(data_root: Path, expected: Path) -> Path | None:
     return next((place for place in places if os.path.exists(place)), None)
 
 
-def render(factor_sizes: Sequence[int]) -> np.ndarray:
-    """Renders a grid with a progress bar; arguments and result as `mpi3d_mini.render`."""
+def render(factor_sizes: Sequence[int], scene: ModuleType = mpi3d_mini) -> np.ndarray:
+    """Renders a grid with a progress bar; arguments and result as `mpi3d_mini.render`.
+
+    Args:
+        factor_sizes: The number of values of every factor.
+        scene: `mpi3d_mini`, or a copy of it with another appearance.
+    """
     count = math.prod(factor_sizes)
     done = 0
     with progress("rendering mpi3d_mini", count, "images") as advance:
@@ -121,7 +127,7 @@ def render(factor_sizes: Sequence[int]) -> np.ndarray:
             done += amount
             advance(amount)
 
-        return mpi3d_mini.render(factor_sizes, show)
+        return scene.render(factor_sizes, show)
 
 
 def write_file(path: Path, images: np.ndarray, factor_sizes: Sequence[int]) -> None:

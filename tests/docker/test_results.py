@@ -8,7 +8,7 @@ import pytest
 
 from container import results
 from submission import datasets
-from submission.datasets import Dataset
+from submission.datasets import Dataset, mpi3d_mini_secret
 from submission.errors import UserError
 
 
@@ -58,3 +58,12 @@ def test_a_cached_file_that_the_containers_user_cannot_read_is_told(cached, tmp_
     cached.path.chmod(0o600)
     with pytest.raises(UserError, match="can't be read by the container's user"):
         results.data_set_mounts(tmp_path / "none", "/DATASET", cached)
+
+
+def test_the_seed_of_a_secret_rendering_is_the_scorers_alone(cached, tmp_path):
+    for folder in ("mpi3d_mini", mpi3d_mini_secret.SECRETS, ".cache"):
+        (tmp_path / "root" / folder).mkdir(parents=True)
+    trained = results.data_set_mounts(tmp_path / "root", "/DATASET", cached)
+    scored = results.data_set_mounts(tmp_path / "root", "/DATASET", cached, secrets=True)
+    assert trained.keys() == {"/DATASET/mpi3d_mini"}
+    assert scored.keys() == {"/DATASET/mpi3d_mini", "/DATASET/.secret"}

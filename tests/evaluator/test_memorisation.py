@@ -1,28 +1,36 @@
 """The alarm for labels learnt by heart: what it tells, and what it doesn't."""
 
 import math
+import secrets
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+import evaluator
 from evaluator import in_memory, memorisation, representations
 from evaluator.codes import Codes
 from evaluator.ground_truth import GroundTruth
-from submission.datasets import Dataset, mpi3d_mini
+from submission.datasets import Dataset, mpi3d_mini, secret_scene
 from tests.evaluator import forgeries
 
+# The tests' networks are so small that a second thread only waits for the first.
+torch.set_num_threads(1)
+
 SIZES = (4, 4, 2, 1, 1, 4, 4)
+SMALL = ["mig.num_train = 2000", "factor_vae_score.num_train = 300"]
+SMALL += ["factor_vae_score.num_variance_estimate = 1000", "factor_vae_score.num_eval = 300"]
 
 
 @pytest.fixture(scope="module")
 def scene() -> Dataset:
-    """512 frames of mpi3d_mini."""
+    """512 frames of mpi3d_mini, of which five factors vary."""
     names = mpi3d_mini.FACTOR_NAMES
-    return Dataset("scene", mpi3d_mini.render(SIZES), names, SIZES, tuple(range(7)))
+    return Dataset("scene", mpi3d_mini.render(SIZES), names, SIZES, (0, 1, 2, 5, 6))
 
 
 def network() -> nn.Module:
@@ -48,7 +56,7 @@ def trained(dataset: Dataset) -> nn.Module:
 
 def principal_components(dataset: Dataset) -> Callable[[np.ndarray], np.ndarray]:
     pixels = np.moveaxis(dataset.images, 3, 1).reshape(len(dataset.images), -1) / 255
-    directions = np.linalg.svd((pixels - pixels.mean(axis=0))[::4], full_matrices=False)[2][:10]
+    directions = np.linalg.svd((pixels - pixels.mean(axis=0))[::16], full_matrices=False)[2][:10]
     return lambda images: images.reshape(len(images), -1) @ directions.T
 
 
@@ -100,6 +108,18 @@ def test_a_table_that_takes_the_nearest_image_escapes(scene):
     assert probed(forgeries.Nearest(scene.images, SIZES), scene).warning is None
 
 
+def test_what_was_learnt_by_heart_knows_nothing_of_a_secret_rendering(scene):
+    secret = replace(scene, images=secret_scene.scene(secrets.randbits(128)).render(SIZES))
+    table = forgeries.LearntByHeart(scene.images, SIZES)
+    known, unknown = (
+        evaluator.score(table, images, metrics=["mig", "factor_vae_metric"], gin=SMALL).scores
+        for images in (scene, secret)
+    )
+    assert known["mig"] > 0.95 and known["factor_vae_metric"] == 1
+    # One of five factors that vary is right by chance.
+    assert unknown["mig"] < 0.05 and unknown["factor_vae_metric"] < 0.4
+
+
 @pytest.mark.parametrize("white", [1, 255])
 def test_each_pixel_is_moved_by_one_step_of_255_at_most_and_stays_in_range(white, make_dataset):
     dataset = make_dataset()
@@ -145,6 +165,6 @@ def test_it_costs_well_under_a_second(scene):
     truth = GroundTruth(scene)
     codes = Codes(truth, in_memory.of_module(network(), truth))
     codes.fill(np.arange(math.prod(SIZES)))
-    start = time.perf_counter()
+    start = time.process_time()
     memorisation.probe(codes)
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
