@@ -17,7 +17,6 @@ import os
 import platform
 import resource
 import shutil
-import site
 import subprocess
 import sys
 import tempfile
@@ -52,6 +51,9 @@ _SYSTEM = (
 _NULL = "/dev/null"
 _NVIDIA = (
     "/proc/driver/nvidia",
+    "/proc/devices",
+    "/proc/modules",
+    "/usr/share/nvidia",
     "/usr/local/cuda",
     "/usr/local/nvidia",
     "/sys/devices",
@@ -130,7 +132,9 @@ def _needed(gpu: bool) -> list[Path]:
     prefixes = [Path(prefix) for prefix in dict.fromkeys((sys.prefix, sys.base_prefix))]
     ours = [ROOT / package for package in ("evaluator", "submission")]
     libraries = [prefix / folder for prefix in prefixes for folder in ("lib", "lib64")]
-    packages = [Path(folder) for folder in site.getsitepackages()]
+    # Of this Python, of its user, of Debian.
+    names = ("site-packages", "dist-packages")
+    packages = [path for path in map(Path, sys.path) if path.name in names]
     system = [Path(path) for path in (*_SYSTEM, *(_NVIDIA if gpu else ()))]
     return [*ours, *libraries, *packages, *system]
 
