@@ -297,7 +297,7 @@ def table(
     if total is not None:
         drawn.add_section()
         only = all(one.metric.name in METRICS for one in results)
-        title = "sum" if only else "sum of the challenge's"
+        title = "sum" if only else "sum of the challenge's metrics"
         add("sum", total, sum(one.seconds for one in results), title)
     return drawn
 

@@ -10,6 +10,11 @@ def score() -> NoReturn:
     _become("evaluator")
 
 
+def compare() -> NoReturn:
+    """`disentanglement-compare`: `python -m evaluator.compare`."""
+    _become("evaluator.compare")
+
+
 def _become(module: str) -> NoReturn:
     # Else what `python -m` sees to while it looks for the module, signals above all, isn't done.
     # -P since a command, unlike `python -m`, imports nothing from the current folder.

@@ -188,7 +188,7 @@ def test_scores_and_their_sum_stand_beside_the_papers_row(page: Page) -> None:
         "SAP 0.070 0.132",
         "MIG 0.110 0.203",
         "IRS 0.580 0.646",
-        "Sum 1.522 1.831",
+        "Plain sum 1.522 1.831",
     ):
         assert line in page.text
 
@@ -220,7 +220,7 @@ def test_a_sum_of_some_metrics_says_so_and_is_not_set_beside_the_papers(
 ) -> None:
     some = {"scores": {"mig": 0.11, "irs": 0.58}, "sum": 0.69}
     (bare_folder / "scores.json").write_text(json.dumps(SCORES_FILE | some))
-    assert "Sum of the 2 scored 0.690 \N{EN DASH}" in report(bare_folder, dataset).text
+    assert "Plain sum of the 2 scored 0.690 \N{EN DASH}" in report(bare_folder, dataset).text
 
 
 def test_a_finished_run_of_a_full_preset_has_no_notice(page: Page) -> None:

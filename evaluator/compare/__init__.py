@@ -1,0 +1,1 @@
+"""Several scored runs side by side: `python -m evaluator.compare`."""

@@ -1,0 +1,109 @@
+import csv
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evaluator.compare.__main__ import main
+from submission.errors import UserError
+
+HIGH = [[0.4, 0.41], [0.9, 0.9], [0.1, 0.12], [0.3, 0.31], [0.7, 0.7]]
+LOW = [[0.2, 0.21], [0.5, 0.5], [0.05, 0.06], [0.1, 0.11], [0.5, 0.5]]
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
+    monkeypatch.setattr(sys, "argv", ["compare", *map(str, arguments)])
+    monkeypatch.setenv("COLUMNS", "200")
+    main()
+
+
+def refusal(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> str:
+    with pytest.raises(UserError) as caught:
+        run(monkeypatch, *arguments)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_the_table_names_each_number_for_what_it_is(write_run, monkeypatch, capsys) -> None:
+    low, high = write_run("low", *LOW), write_run("high", *HIGH)
+    run(monkeypatch, low, high / "scores.json")
+    told = capsys.readouterr().out
+    for name in ("plain sum", "normalised sum (paper's)", "mean rank (challenge's)"):
+        assert name in told
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in told.splitlines()]
+    assert ["dci", "0.400 (0.405 ± 0.064)", "0.200 (0.205 ± 0.064)"] in rows
+    assert ["plain sum", "2.400", "1.350"] in rows
+    assert ["normalised sum (paper's)", "5.000", "2.603"] in rows
+    assert ["mean rank (challenge's)", "1.00", "2.00"] in rows
+    assert re.search("high and low: more than the draws' noise in .*sum", told)
+
+
+def test_csv_markdown_and_latex(write_run, monkeypatch, capsys) -> None:
+    runs = ["us=" + str(write_run(name, *LOW)) for name in ("a_1", "a_2")]
+    runs.append(f"them={write_run('high', *HIGH)}")
+    run(monkeypatch, *runs, "--csv")
+    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    assert [row["run"] for row in rows] == ["high", "a_1", "a_2"]
+    assert [row["participant"] for row in rows] == ["them", "us", "us"]
+    # Of a participant's two entries one counts.
+    assert [row["mean_rank"] for row in rows] == ["1.0", "2.0", ""]
+    assert float(rows[0]["sum"]) == pytest.approx(2.4)
+    run(monkeypatch, *runs, "--markdown")
+    lines = capsys.readouterr().out.splitlines()
+    assert len({line.count("|") for line in lines}) == 1 and len(lines) == 5
+    run(monkeypatch, *runs, "--latex")
+    told = capsys.readouterr().out
+    assert r"a\_1 & 0.200 (0.205 $\pm$ 0.064)" in told and told.count(r"\\") == 4
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        ({"dataset": "cubes", "dataset_fingerprint": "9"}, "different data sets"),
+        ({"dataset_fingerprint": "9"}, "different data sets"),
+        ({"engine": "reference"}, "different engines"),
+        ({"protocol": "sampled"}, "different protocols"),
+        ({"gin_config": "# mig\n\nmig.num_train = 100"}, "mig.num_train is 10000 for a, 100 for b"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(
+    write_run, monkeypatch, other: dict[str, Any], words: str
+) -> None:
+    message = refusal(monkeypatch, write_run("a", *LOW), write_run("b", *LOW, **other))
+    assert "in one table" in message and words in message
+
+
+def test_mistakes_are_told_in_one_line(write_run, monkeypatch, tmp_path: Path) -> None:
+    a = write_run("a", *LOW)
+    assert "two runs or more" in refusal(monkeypatch, a)
+    assert "is there twice" in refusal(monkeypatch, a, a / "scores.json")
+    assert "there is no" in refusal(monkeypatch, a, tmp_path / "none")
+    broken = write_run("broken", *LOW)
+    (broken / "scores.json").write_text("{")
+    assert "can't be read" in refusal(monkeypatch, a, broken)
+    (broken / "scores.json").write_text("{}")
+    assert "different data sets" in refusal(monkeypatch, a, broken)
+
+
+def test_fewer_metrics_make_neither_the_challenges_rank_nor_the_papers_sum(
+    write_run, monkeypatch, capsys
+) -> None:
+    run(monkeypatch, write_run("a", *LOW[:2]), write_run("b", *HIGH))
+    told = capsys.readouterr().out
+    assert "mean rank of 2 metrics" in told
+    assert "challenge's" not in told and "paper's" not in told
+
+
+def test_the_page_needs_no_other_file(write_run, monkeypatch, tmp_path: Path) -> None:
+    page = tmp_path / "compare.html"
+    markup = write_run("<b>a & b", *LOW, record={"method": "vae", "seed": 0})
+    run(monkeypatch, markup, write_run("c", *HIGH, record={"seed": 1}), "--output", page)
+    text = page.read_text()
+    assert "&lt;b&gt;a &amp; b" in text and "<b>a" not in text
+    assert not re.search(r'(src|href)="(?!data:)', text)
+    for words in ("Mean rank (challenge", "Normalised sum (paper", "Plain sum", "noise</small>"):
+        assert words in text
+    # No data set of that name is here, so nothing is traversed.
+    assert "Left out: unknown data set" in text
