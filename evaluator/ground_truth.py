@@ -4,7 +4,6 @@ import numpy as np
 
 from submission.datasets import Dataset
 from submission.datasets.pixels import in_unit_range
-from submission.errors import UserError
 
 
 class GroundTruth:
@@ -18,16 +17,7 @@ class GroundTruth:
     """
 
     def __init__(self, dataset: Dataset) -> None:
-        """Wraps a data set.
-
-        Raises:
-            UserError: Nothing is known of the images but the pixels.
-        """
-        if not dataset.scored_factors:
-            raise UserError(
-                f"{dataset.name} has no labels here, so nothing can be scored on it: its seed is "
-                "where it was rendered"
-            )
+        """Wraps a data set."""
         self.dataset = dataset
 
     @property

@@ -10,6 +10,7 @@ import hashlib
 import logging
 import math
 import secrets
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,7 @@ def load(name: str, data_root: Path) -> Dataset:
         data_root: The folder of the data sets.
 
     Returns:
-        The data set. Without labels its one factor is the image's number, which isn't scored.
+        The data set; without labels, of no factors.
 
     Raises:
         UserError: It wasn't rendered, is damaged, or the seed is another rendering's.
@@ -54,17 +55,25 @@ def load(name: str, data_root: Path) -> Dataset:
     source, sizes = rendered.open_file(path)
     images, fingerprint = open_images(source)
     seed = _recorded_seed(data_root / SEED_FILE, path, fingerprint)
-    labelled = seed is not None
-    return Dataset(
+    dataset = Dataset(
         name=name,
         images=images,
-        factor_names=mpi3d_mini.FACTOR_NAMES if labelled else ("image",),
-        factor_sizes=sizes if labelled else (len(images),),
-        scored_factors=tuple(range(len(sizes))) if labelled else (),
-        image_of_state=None if seed is None else np.argsort(order(seed, len(images))),
+        factor_names=(),
+        factor_sizes=(),
+        scored_factors=(),
         path=path,
         float64=True,
         known_fingerprint=fingerprint,
+    )
+    if seed is None:
+        log.info("the images of %s have no labels here: their seed is elsewhere", name)
+        return dataset
+    return replace(
+        dataset,
+        factor_names=mpi3d_mini.FACTOR_NAMES,
+        factor_sizes=sizes,
+        scored_factors=tuple(range(len(sizes))),
+        image_of_state=np.argsort(order(seed, len(images))),
     )
 
 
