@@ -17,9 +17,11 @@ from evaluator.given_files import score_files
 from evaluator.ground_truth import GroundTruth
 from evaluator.metrics import Result
 from evaluator.representations import Representation
+from evaluator.tracked import log_scores
 from submission.command_line import Parser, parse_count, parse_seed, run_command_line
 from submission.datasets import Dataset
 from submission.errors import UserError, what_is_missing
+from submission.runs.folder import RunFolder
 from submission.runs.record import dataset_of
 
 _EXAMPLES = """\
@@ -154,6 +156,12 @@ def main() -> None:
         raise stopped
     if not arguments.no_report:
         _report(console, output, dataset)
+    log_scores(
+        written.evaluation,
+        output,
+        RunFolder(folder.absolute().parent),
+        lambda line: console.print(f"warning: {line}", soft_wrap=True),
+    )
 
 
 def _report(console: Console, output: Path, dataset: Dataset) -> None:

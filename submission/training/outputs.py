@@ -21,6 +21,7 @@ from submission.runs.files import TEMPORARY_PREFIX, out_of_room, remove_leftover
 from submission.runs.folder import RunFolder, set_aside
 from submission.runs.history import History, Row
 from submission.runs.record import Record
+from submission.runs.tracking import Tracking, settings_of
 from submission.training import checkpoint
 from submission.training.export import ExportError, export
 from submission.training.plan import Plan
@@ -34,6 +35,8 @@ _CHECKPOINT_SHARE = 0.05
 _SECONDS_BETWEEN_NOTES = 1.0
 # The user's to mend; a loss that is not finite would not be so the next time either.
 _NO_CRASH = (UserError, FloatingPointError)
+# For what a tracking server has not taken at the end, which is outside of the budget.
+_SECONDS_TO_TRACK = 10.0
 
 
 class RunOutput:
@@ -52,6 +55,7 @@ class RunOutput:
         self._folder = setup.request.folder
         self._writes = setup.request.group.is_leader
         self._history: History | None = None
+        self._tracking: Tracking | None = None
         every = setup.recipe.checkpoint_every
         self._checkpoint_every = parse_duration(every, "trainer.checkpoint_every")
         self._last_checkpoint = time.monotonic()
@@ -75,6 +79,10 @@ class RunOutput:
                 self._end_failed(self._state, error)
         if self._history is not None:
             self._history.close()
+        if self._tracking is not None:
+            self._tracking.keep(self._folder.record)
+            self._tracking.keep(self._folder.history)
+            self._tracking.close()
         if self._writes:
             status = self._state.record.status if self._state else "failed"
             crashed = isinstance(error, Exception) and not isinstance(error, _NO_CRASH)
@@ -241,6 +249,20 @@ class RunOutput:
                 state.record.write(self._folder.record)
                 self._history.write()
 
+    def _track(self, record: Record, row: Row) -> None:
+        """Logs a row; begins with the first, since imports would disturb what the plan measures."""
+        if self._tracking is None:
+            self._tracking = Tracking(
+                self._folder.training,
+                record.name,
+                settings_of(record),
+                _SECONDS_TO_TRACK,
+                lambda line: self.note(f"warning: {line}"),
+            )
+        phase, step = row["phase"], row["step"]
+        numbers = {name: value for name, value in row.items() if name not in ("phase", "step")}
+        self._tracking.log({f"{phase}/{name}": value for name, value in numbers.items()}, step)
+
     # --- the display -----------------------------------------------------------------------
 
     def add_row(self, state: State, terms: Terms, epoch: float) -> Row:
@@ -257,6 +279,7 @@ class RunOutput:
         row |= {"capacity": state.capacity} if state.phase == TRAINING else {}
         if self._history is not None:
             self._history.add(row)
+            self._track(state.record, row)
         return row
 
     def show(self, state: State, row: Row, steps_per_second: float) -> None:

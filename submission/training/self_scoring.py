@@ -29,6 +29,9 @@ from submission.training.recipe import Scoring
 
 # The evaluator's: one thread, and no GPU, which the steps keep to themselves.
 _ENVIRONMENT = {
+    # A snapshot is no run of its own.
+    "MLFLOW_TRACKING_URI": "",
+    "WANDB_PROJECT": "",
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
