@@ -29,6 +29,7 @@ _OF_THE_HOUR = {
     "gin_bindings",
 }
 _OF_SCORES = "scores: "
+_HASH_DIGITS = 10
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,11 @@ def _told(run: Run) -> dict[str, str]:
         if separator and not name.startswith("#")
     }
     scored = _flat(run.scores.provenance, _OF_SCORES)
+    for fields in (record, scored):
+        for name in fields:
+            if name.endswith("git_revision"):
+                commit, separator, changes = fields[name].partition("-")
+                fields[name] = commit[:_HASH_DIGITS] + separator + changes
     scored[f"{_OF_SCORES}seeds"] = ", ".join(map(str, run.seeds))
     return record | {name: " ".join(value.split()) for name, value in settings.items()} | scored
 

@@ -98,15 +98,21 @@ def for_terminal(comparison: Comparison, title: str) -> Table:
     """The table for a terminal: a column for each run."""
     names, *columns = zip(*map(cells, comparison.rows), strict=True)
     drawn = Table(title=title)
-    drawn.add_column("")
+    drawn.add_column("", overflow="fold", min_width=16)
     for name in names:
-        drawn.add_column(name, justify="right")
+        drawn.add_column(name, justify="right", overflow="fold", min_width=len("± 0.000"))
     titles = (*comparison.metrics, *comparison.columns)
     for title_of_row, texts in zip(titles, columns, strict=True):
         if title_of_row == comparison.columns[0]:
             drawn.add_section()
-        drawn.add_row(title_of_row, *texts)
+        # The mean over the seeds, which is near the score, stands in the other forms.
+        drawn.add_row(title_of_row, *(_score_and_half_width(text) for text in texts))
     return drawn
+
+
+def _score_and_half_width(text: str) -> str:
+    score, _, interval = text.partition(" (")
+    return f"{score}\n± {interval[:-1].split(' ± ')[1]}" if interval else score
 
 
 def as_csv(comparison: Comparison) -> str:
