@@ -102,7 +102,7 @@ def measure(
     engine: str, folder: Path, dataset: str, names: list[str], seed: int, bindings: list[str]
 ) -> dict[str, Measured]:
     """Runs one engine in this process, which should be a fresh one."""
-    from evaluator import engines, representations
+    from evaluator import engines, formats, representations
     from evaluator.metrics import reference
 
     truth = GroundTruth(datasets.load(dataset))
@@ -113,24 +113,35 @@ def measure(
         nonlocal encoded
         encoded += images
 
-    representation = representations.load(folder, truth, allow_pickle=True).counted(count)
-    with measured() as preparation:
-        prepared, score, notes = engines.prepare(engine, truth, representation)
-    assert prepared == engine, notes
-    found["checks"] = preparation
-    preparation.encoded = encoded
-    for metric in metrics.choose(names):
-        encoded = 0
-        with measured() as one:
-            result = score(metric, seed, "challenge", bindings)
-        one.score, one.values, one.encoded = result.score, result.values, encoded
-        found[metric.name] = one
-        print(f"{engine}: {metric.name} {one.score:.6f} in {one.seconds:.1f} s", flush=True)
-    if engine == "fast":
-        assert isinstance(score, engines.Fast)
+    chosen = metrics.choose(names)
+    path = formats.find(folder, allow_pickle=True)
+    with representations.start(path) as process:
+        representation = representations.read(process, truth).counted(count)
+        with measured() as preparation:
+            ready = engines.prepare(
+                engine,
+                truth,
+                representation,
+                chosen,
+                seeds=[seed],
+                preset="challenge",
+                bindings=bindings,
+            )
+        assert ready.engine == engine, ready.warnings
+        found["encoding"] = preparation
+        preparation.encoded = encoded
+        for metric in chosen:
+            encoded = 0
+            with measured() as one:
+                result = ready.score(metric, seed, "challenge", bindings)
+            one.score, one.values, one.encoded = result.score, result.values, encoded
+            found[metric.name] = one
+            print(f"{engine}: {metric.name} {one.score:.6f} in {one.seconds:.1f} s", flush=True)
+    if isinstance(ready.score, engines.Fast):
         for name in set(EXACT) & found.keys():
             metric = metrics.METRICS[name]
-            same = reference.run_on_codes(score.codes, metric, seed, "challenge", bindings)
+            codes = ready.score.codes
+            same = reference.run_on_codes(codes, metric, seed, "challenge", bindings)
             found[name].equal_bits = same.values == found[name].values
     return found
 
@@ -219,7 +230,7 @@ def samples(
     """Yields trained encoders' codes, then those that need no training."""
     import torch
 
-    from evaluator import representations
+    from evaluator import formats, representations
     from evaluator.codes import Codes
     from submission.networks import Encoder, NetworkShape
 
@@ -232,7 +243,10 @@ def samples(
         return Sample(name, train_codes, train.factors, test_codes, test.factors)
 
     def encoded(name: str, folder: Path) -> Sample:
-        codes = Codes(truth, representations.load(folder, truth, allow_pickle=True))
+        path = formats.find(folder, allow_pickle=True)
+        with representations.start(path) as process:
+            codes = Codes(truth, representations.read(process, truth))
+            codes.encode(np.concatenate([train.indices, test.indices]))
         return sample(name, codes[train.indices], codes[test.indices])
 
     for folder in folders:
@@ -456,7 +470,7 @@ def scale(options: argparse.Namespace) -> None:
     tables = {}
     for latents in all_latents:
         tables[latents] = Codes(*made_up(latents))
-        tables[latents].fill(np.arange(len(tables[latents].dataset.images)))
+        tables[latents].encode(np.arange(len(tables[latents].dataset.images)))
     for name in metrics.METRICS:
         seconds(name, 200, tables[20])  # compiles, or loads what was compiled before
         by_samples = [seconds(name, num, tables[20]) for num in all_samples]

@@ -1,23 +1,23 @@
 """The command `python -m evaluator`."""
 
 import argparse
-import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from evaluator import engines, evaluation, metrics, outputs, representations
+from evaluator import engines, evaluation, formats, metrics, outputs, representations
 from evaluator.arguments import training_record
 from evaluator.given_files import score_files
 from evaluator.ground_truth import GroundTruth
 from evaluator.metrics import Result
 from evaluator.representations import Representation
 from evaluator.tracked import log_scores
+from submission import datasets
 from submission.command_line import Parser, parse_count, parse_seed, run_command_line
 from submission.datasets import Dataset
 from submission.errors import UserError, what_is_missing
@@ -73,7 +73,7 @@ def main() -> None:
             output=arguments.output,
         )
         return
-    model = representations.find(arguments.representation, arguments.allow_pickle)
+    model = formats.find(arguments.representation, arguments.allow_pickle)
     # Links unresolved: the run's folder is the parent of the one that the user named.
     folder = model.parent
     run = training_record(folder)
@@ -85,27 +85,45 @@ def main() -> None:
     output = arguments.output or outputs.folder_for(folder)
     outputs.check_writable(output)
 
-    # Threads that spin while they wait make a batch 3 to 10 times slower once another process
-    # wants the cores. OpenMP reads this when PyTorch is imported.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from submission import datasets
-
     # Paths and warnings may hold square brackets, which are markup to rich.
     console = Console(markup=False, highlight=False)
-    dataset = datasets.load(name)
+    with representations.start(model, trust=arguments.trust, worker=arguments.worker) as process:
+        # Meanwhile the model is read.
+        dataset = datasets.load(name)
+        if not dataset.no_scores:
+            representation = representations.read(process, GroundTruth(dataset))
+            console.print(
+                f"{representation.path}: {representation.latents} latents, on "
+                f"{len(dataset.images)} images of {dataset.name}, preset {arguments.preset}, "
+                f"seed {arguments.seed}",
+                soft_wrap=True,
+            )
+            written = _score(arguments, seeds, chosen, dataset, representation, output, console)
     if dataset.no_scores:
         console.print(f"no scores: {dataset.no_scores}", soft_wrap=True)
         if (output / outputs.SCORES).exists():
             outputs.set_aside(output)
-        if not arguments.no_report:
-            _report(console, output, dataset)
-        return
-    representation = representations.load(model, GroundTruth(dataset), arguments.allow_pickle)
-    console.print(
-        f"{representation.path}: {representation.latents} latents, on {len(dataset.images)} images "
-        f"of {dataset.name}, preset {arguments.preset}, seed {arguments.seed}",
-        soft_wrap=True,
-    )
+    if not arguments.no_report:
+        _report(console, output, dataset)
+    if not dataset.no_scores:
+        log_scores(
+            written,
+            output,
+            RunFolder(folder.absolute().parent),
+            lambda line: console.print(f"warning: {line}", soft_wrap=True),
+        )
+
+
+def _score(
+    arguments: argparse.Namespace,
+    seeds: range,
+    chosen: Sequence[metrics.Metric],
+    dataset: Dataset,
+    representation: Representation,
+    output: Path,
+    console: Console,
+) -> evaluation.Evaluation:
+    """Scores, shows and writes; what is finished when a signal comes is written too."""
 
     def tell(result: Result, seed: int) -> None:
         name = result.metric.name
@@ -117,10 +135,11 @@ def main() -> None:
     stopped = written = None
     try:
         with _watched(console, representation) as (watched, begin):
-            begin("engine")
+            begin("encoding")
             found, score = evaluation.begin(
                 dataset,
                 watched,
+                chosen,
                 seeds=seeds,
                 engine=arguments.engine,
                 preset=arguments.preset,
@@ -154,14 +173,7 @@ def main() -> None:
     console.print(f"scores: {path}", soft_wrap=True)
     if stopped is not None:
         raise stopped
-    if not arguments.no_report:
-        _report(console, output, dataset)
-    log_scores(
-        written.evaluation,
-        output,
-        RunFolder(folder.absolute().parent),
-        lambda line: console.print(f"warning: {line}", soft_wrap=True),
-    )
+    return written.evaluation
 
 
 def _report(console: Console, output: Path, dataset: Dataset) -> None:
@@ -199,7 +211,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         type=Path,
         nargs="?",
         metavar="REPRESENTATION_DIR",
-        help=f"holds {', '.join(representations.FORMATS)}, of which the first counts; or is one",
+        help=f"holds {', '.join(formats.FORMATS)}, of which the first counts; or is one",
     )
     parser.add_argument(
         "--dataset",
@@ -262,7 +274,19 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         "--allow-pickle",
         action="store_true",
         help="read python_model.dill, a pickled nn.Module or a torch.export archive, which can run "
-        "the code that it holds",
+        "any code; it runs apart, where it reaches neither files nor the network",
+    )
+    parser.add_argument(
+        "--trust",
+        action="store_true",
+        help="run a model whose code names files though nothing on this machine can confine it",
+    )
+    parser.add_argument(
+        "--worker",
+        type=Path,
+        metavar="SOCKET",
+        help="wait there for `python -m evaluator.worker REPRESENTATION --connect SOCKET`, as "
+        "docker/portal.py starts it, instead of starting a process for the model",
     )
     parser.add_argument("--no-report", action="store_true", help="don't write report.html")
     parser.add_argument(
@@ -288,6 +312,8 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         "--dataset": parsed.dataset,
         "--engine reference": parsed.engine != "fast",
         "--allow-pickle": parsed.allow_pickle,
+        "--trust": parsed.trust,
+        "--worker": parsed.worker,
     }
     for name, given in of_a_model.items():
         if parsed.codes is not None and given:

@@ -4,7 +4,9 @@ disentanglement_lib encodes whatever it draws, 970,000 images for the FactorVAE 
 representation is a function of the image, so its codes can be looked up by the image's number.
 """
 
+import math
 import os
+import secrets
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -21,6 +23,8 @@ from submission.errors import UserError
 # no faster: the activations of 64 images fit the processor's cache.
 BATCH_SIZE = 64
 
+# Images that are asked for a second time, beside those that every model is probed with.
+_SHARE_ASKED_TWICE = 0.05
 # Images that are encoded several times to see whether their codes are a function of them.
 _PROBED = 256
 # The batches of the reference, and single images.
@@ -34,7 +38,7 @@ _CANCELLING = 1e-2
 
 
 class Codes:
-    """A table of codes by image, filled as images are asked for.
+    """A table of codes by image.
 
     The table takes images x latents numbers at most, 37 MB for 460,800 images, 20 latents and
     float32; only rows that are filled take memory.
@@ -43,6 +47,7 @@ class Codes:
         ground_truth: The data set; it must draw no part of the image at random.
         dataset: The same, as it was read.
         representation: What encodes the images.
+        exact: Whether all images that were asked for twice got the same bits twice.
     """
 
     def __init__(self, ground_truth: GroundTruth, representation: Representation) -> None:
@@ -50,8 +55,9 @@ class Codes:
         self.ground_truth = ground_truth
         self.dataset = ground_truth.dataset
         self.representation = representation
-        self._table: np.ndarray | None = None
+        self._table = np.empty((0, 0))
         self._known = np.zeros(len(self.dataset.images), dtype=bool)
+        self.exact = True
 
     @classmethod
     def of_table(cls, dataset: Dataset, table: np.ndarray, name: str = "codes") -> "Codes":
@@ -71,41 +77,68 @@ class Codes:
         codes._known[:] = True
         return codes
 
+    @property
+    def known(self) -> np.ndarray:
+        """Which images have their code: int64 [n], rows of the data set's images."""
+        return np.flatnonzero(self._known)
+
     def __getitem__(self, indices: np.ndarray) -> np.ndarray:
-        """The codes of images, encoding those that were never asked for.
+        """The codes of images.
 
         Args:
-            indices: Integers [n], rows of the data set's images.
+            indices: Integers of any shape, rows of the data set's images that were encoded.
 
         Returns:
-            [n, latents], contiguous, in the representation's own number type.
+            [*indices, latents], contiguous, in the representation's own number type.
+
+        Raises:
+            KeyError: An image was not encoded: the metric that looks it up doesn't name it in
+                `Metric.images`.
+        """
+        if not self._known[indices].all():
+            raise KeyError("a metric looks at an image that its Metric.images doesn't name")
+        return self._table[indices]
+
+    def encode(self, indices: np.ndarray) -> str | None:
+        """Encodes images in an order that nobody knows, some of them twice.
+
+        So a model that counts its calls, or remembers what it was asked, learns nothing of which
+        image comes next; and one whose answer is no function of the image is seen.
+
+        Args:
+            indices: Integers [n], at least one; images that are known already are left out.
+
+        Returns:
+            Why the codes are no function of the image; None where they are, but for rounding.
 
         Raises:
             UserError: The representation fails, or gives codes that aren't finite.
         """
-        self.fill(indices)
-        assert self._table is not None
-        return self._table[indices]
-
-    def fill(self, indices: np.ndarray) -> None:
-        """Encodes images in full batches; worth a call before many small look-ups.
-
-        Args:
-            indices: Integers of any shape, at least one.
-
-        Raises:
-            UserError: As for a look-up.
-        """
         missing = np.unique(indices[~self._known[indices]])
-        # The last batch is filled up with images from the start of the list: all batches are of
-        # one size, and none of a size that a model may refuse.
-        batches = -(-len(missing) // BATCH_SIZE)
-        full = np.resize(missing, (batches, BATCH_SIZE))
-        for batch, codes in zip(full, self._encode_all(full), strict=True):
-            if self._table is None:
+        if not len(missing):
+            return None
+        # Seeded by the operating system: of its numbers nothing tells the next.
+        random = np.random.default_rng()
+        twice = random.choice(missing, math.ceil(_SHARE_ASKED_TWICE * len(missing)), replace=False)
+        # All batches are of one size, and none of a size that a model may refuse.
+        filled = random.choice(missing, -(len(missing) + len(twice)) % BATCH_SIZE)
+        order = random.permutation(np.concatenate([missing, twice, filled]))
+        again: list[tuple[np.ndarray, np.ndarray]] = []
+        batches = order.reshape(-1, BATCH_SIZE)
+        for batch, codes in zip(batches, self._encode_all(batches), strict=True):
+            if not self._table.size:
                 self._table = np.empty((len(self._known), codes.shape[1]), codes.dtype)
-            self._table[batch] = codes
+            known = self._known[batch]
+            again.append((batch[known], codes[known]))
+            # Of an image that is twice in this batch the last code stays.
+            self._table[batch[~known]] = codes[~known]
             self._known[batch] = True
+        asked = np.concatenate([numbers for numbers, _ in again])
+        second = np.concatenate([codes for _, codes in again])
+        self.exact = self.exact and np.array_equal(self._table[asked], second)
+        if _equal_but_for_rounding(self._table[asked], second, self._table[missing]):
+            return None
+        return "an image got another code when it was asked for again, in other company"
 
     def _encode_all(self, batches: np.ndarray) -> Iterator[np.ndarray]:
         """The codes of each batch of indices [batches, BATCH_SIZE], in order.
@@ -117,9 +150,7 @@ class Codes:
         if not self.representation.parallel or threads == 1 or len(batches) == 1:
             yield from map(one, batches)
             return
-        import torch
-
-        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        with ThreadPoolExecutor(threads) as pool:
             try:
                 yield from pool.map(one, batches)
             finally:
@@ -168,7 +199,8 @@ def why_no_table(ground_truth: GroundTruth, representation: Representation) -> s
         return f"{ground_truth.dataset.name} draws a part of each image at random"
     if not representation.repeatable:
         return "the same images gave other codes the second time"
-    random_state = np.random.RandomState(0)
+    # Which images these are is nobody's business.
+    random_state = np.random.RandomState(secrets.randbits(32))
     indices = random_state.randint(len(ground_truth.dataset.images), size=_PROBED)
     codes = np.concatenate(
         [encode(ground_truth, representation, batch) for batch in indices.reshape(-1, BATCH_SIZE)]

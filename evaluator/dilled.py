@@ -1,19 +1,14 @@
-"""A dilled function, the challenge's third format: of which Python it is, read, and tried apart.
+"""A dilled function, the challenge's third format: of which Python it is, and read.
 
 dill keeps a function as its bytecode, which another Python misunderstands: it may give finite wrong
-numbers or end the process. So its version is told from the file before anything of it runs, and
-the first calls are made in a process of their own: `python -m evaluator.dilled`.
+numbers or end the process. So its version is told from the file before anything of it runs.
 """
 
 import builtins
-import io
 import json
 import os
 import pickle
-import signal
-import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,11 +19,7 @@ import numpy as np
 
 from evaluator.compat import load_tensorflow
 from submission.errors import UserError
-from submission.runs.processes import search_path
 
-# No crash ends with it, and a function that exits seldom does.
-_ANSWERED = 73
-_MOST_PRINTED = 16 * 2**20
 _VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 # From Python 3.11 on, instructions are followed by empty cells (CACHE, opcode 0). By version: the
 # opcode that every function holds (RESUME), and the cells behind each opcode (`dis`).
@@ -86,8 +77,7 @@ def read(path: Path) -> Callable[[np.ndarray], np.ndarray]:
             f"{path} was dilled by Python {others[0]}, whose bytecode Python {_VERSION} "
             f"misreads: dill the function again with Python {_VERSION}"
         )
-    names = {name for code in codes for name in code.names}
-    main = _main_of_the_challenge(names)
+    main = _main_of_the_challenge(codes)
 
     class Unpickler(dill.Unpickler):
         def find_class(self, module: str, name: str) -> Any:
@@ -113,62 +103,12 @@ def read(path: Path) -> Callable[[np.ndarray], np.ndarray]:
     return encode
 
 
-def try_apart(path: Path, images: np.ndarray, sizes: tuple[int, ...]) -> None:
-    """Reads and calls a dilled function in a process of its own, in case that it ends it.
-
-    What it raises there, it raises here too: only what can't be caught is told.
-
-    Args:
-        path: The file.
-        images: [n, h, w, c].
-        sizes: The batches to try, none above n.
-
-    Raises:
-        UserError: The process ended.
-    """
-    with tempfile.TemporaryFile() as given:
-        np.save(given, images)
-        given.seek(0)
-        process = subprocess.Popen(
-            [sys.executable, "-m", "evaluator.dilled", path.absolute(), *map(str, sizes)],
-            env=os.environ | {"PYTHONPATH": search_path()},
-            stdin=given,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
-    try:
-        _await_end_of_output(process, path)
-        code = process.wait()
-    finally:
-        process.kill()
-        process.wait()
-    if code != _ANSWERED:
-        how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
-        raise UserError(
-            f"{path} ends the process that calls it, {how}: dill it again with Python {_VERSION} "
-            "and the packages of requirements.txt"
-        )
-
-
-def _await_end_of_output(process: subprocess.Popen[bytes], path: Path) -> None:
-    """Reads what a process prints, which the real calls will print again, and drops it."""
-    printed = 0
-    assert process.stdout is not None
-    with process.stdout as output:
-        while chunk := output.read(2**16):
-            printed += len(chunk)
-            if printed > _MOST_PRINTED:
-                raise UserError(
-                    f"{path} prints more than {_MOST_PRINTED // 2**20} MiB in its first calls: "
-                    "it was stopped"
-                )
-
-
 _MAIN = ("__builtin__", "__main__")
 """What dill names the dictionary of `__main__`."""
 
 
-def _main_of_the_challenge(names: set[str]) -> dict[str, Any]:
+def _main_of_the_challenge(codes: list[_Code]) -> dict[str, Any]:
+    names = {name for code in codes for name in code.names}
     main: dict[str, Any] = {"__name__": "__main__", "__builtins__": builtins}
     main |= {"np": np, "os": os, "json": json}
     if "tf" in names:
@@ -256,18 +196,3 @@ def _is_of(version: str, bytecode: bytes) -> bool:
             return False
         left = left - 1 if left else cells.get(opcode, 0)
     return left == 0 and resume in opcodes
-
-
-def _call(path: Path, sizes: list[int]) -> None:
-    images = np.load(io.BytesIO(sys.stdin.buffer.read()))
-    encode = read(path)
-    for size in sizes:
-        encode(images[:size].copy())
-
-
-if __name__ == "__main__":
-    try:
-        _call(Path(sys.argv[1]), [int(size) for size in sys.argv[2:]])
-    except BaseException:
-        os._exit(_ANSWERED)
-    os._exit(_ANSWERED)

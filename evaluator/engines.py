@@ -1,17 +1,19 @@
 """The two ways to the same scores: disentanglement_lib itself, and encode once, compute fast."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from evaluator.codes import Codes, why_no_table
 from evaluator.ground_truth import GroundTruth
+from evaluator.memorisation import Memorisation, probe
 from evaluator.metrics import Metric, Result, reference, settings
 from evaluator.metrics.metric import counted_warnings
 from evaluator.representations import Representation
+from submission.datasets import Dataset
 from submission.errors import UserError
 
 ENGINES = ("fast", "reference")
@@ -62,7 +64,7 @@ class Fast:
         if metric.compute is None:
             return reference.run_on_codes(self.codes, metric, seed, preset, bindings)
         values = settings(metric, preset, bindings)
-        arguments = {name.split(".")[1]: value for name, value in values.items()}
+        arguments = _arguments(values)
         with counted_warnings() as caught:
             start = time.perf_counter()
             computed = metric.compute(self.codes, seed, **arguments)
@@ -97,33 +99,126 @@ def check_installed(engine: str, metrics: Sequence[Metric]) -> None:
             reference.check_installed(metric.name)
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """An engine that is ready for one representation.
+
+    Attributes:
+        engine: Its name.
+        score: Computes a metric.
+        seconds: How long encoding took.
+        warnings: The representation's own, and what else there is to say.
+        memorisation: Whether codes outlast invisible noise; None where that was not tried.
+        unproven: Why the scores don't prove that the model looked at the images, if so: it could
+            have known what it would be asked, or its answers were no function of the image.
+    """
+
+    engine: str
+    score: Score
+    seconds: float = 0.0
+    warnings: tuple[str, ...] = ()
+    memorisation: Memorisation | None = None
+    unproven: str | None = None
+
+
 def prepare(
-    engine: str, ground_truth: GroundTruth, representation: Representation
-) -> tuple[str, Score, list[str]]:
-    """Readies an engine for a representation; its codes are kept from one metric to the next.
+    engine: str,
+    ground_truth: GroundTruth,
+    representation: Representation,
+    metrics: Sequence[Metric],
+    *,
+    seeds: Sequence[int],
+    preset: str,
+    bindings: Sequence[str] = (),
+) -> Prepared:
+    """Readies an engine; the fast one encodes all that the metrics will look at, before any does.
 
     Args:
         engine: One of `ENGINES`.
         ground_truth: The data set.
         representation: What is scored.
+        metrics: What will be scored.
+        seeds: With which seeds.
+        preset: With which sample sizes.
+        bindings: Checked bindings, which win over the preset's.
 
     Returns:
-        The engine that scores, the function, and warnings: the representation's own, and where its
-        codes are no function of the image: `fast` can't score it, and `reference` does.
+        The engine: `fast`, where the codes are a function of the image; else `reference`.
 
     Raises:
         UserError: The representation fails on a batch.
     """
     slow = Reference(ground_truth, representation)
-    warnings = list(representation.warnings)
     if engine == "reference":
-        return engine, slow, warnings
+        return Prepared(engine, slow, warnings=representation.warnings, unproven=_PUBLIC_ORDER)
+    start = time.perf_counter()
     reason = why_no_table(ground_truth, representation)
     if reason is None:
-        return engine, Fast(Codes(ground_truth, representation)), warnings
+        codes = Codes(ground_truth, representation)
+        reason = codes.encode(_images(ground_truth.dataset, metrics, seeds, preset, bindings))
+    seconds = time.perf_counter() - start
+    if reason is None:
+        return of_codes(codes, Fast(codes), seconds)
     reference.check_installed(f"{reason}, so that its scoring")
-    warnings.append(
+    slower = (
         f"{reason}: scored by disentanglement_lib itself, which can take half an hour "
         "(--preset quick draws smaller samples)"
     )
-    return "reference", slow, warnings
+    warned = (*representation.warnings, slower)
+    return Prepared("reference", slow, seconds, warned, unproven=reason)
+
+
+def of_codes(codes: Codes, score: Score, seconds: float, warnings: Sequence[str] = ()) -> Prepared:
+    """The fast engine, once the images have been encoded.
+
+    Args:
+        codes: Of all images that the metrics look at.
+        score: Computes a metric of them.
+        seconds: How long encoding took.
+        warnings: What there is to say beside what the codes tell.
+
+    Returns:
+        The engine, with what a last probe tells of the model.
+    """
+    told = [*codes.representation.warnings, *warnings]
+    told += [] if codes.exact else [_INEXACT]
+    memorisation = None
+    try:
+        memorisation = probe(codes)
+    except UserError as error:
+        told.append(f"labels may have been learnt by heart: with a little noise in images, {error}")
+    if memorisation is not None and memorisation.warning:
+        told.append(memorisation.warning)
+    unproven = _IN_MEMORY if codes.representation.in_memory else None
+    return Prepared("fast", score, seconds, tuple(told), memorisation, unproven)
+
+
+_PUBLIC_ORDER = "disentanglement_lib asks for images in an order that anybody can know"
+_IN_MEMORY = "the model ran in the process that scores it"
+_INEXACT = (
+    "the last bits of an image's code depend on the images that it is encoded with, and these "
+    "differ each time: so may the last digits of the scores"
+)
+
+
+def _images(
+    dataset: Dataset,
+    metrics: Sequence[Metric],
+    seeds: Sequence[int],
+    preset: str,
+    bindings: Sequence[str],
+) -> np.ndarray:
+    """All images that the metrics look at: int64 [n], each once."""
+    asked = np.zeros(len(dataset.images), dtype=bool)
+    for metric in metrics:
+        if metric.images is None:
+            return np.arange(len(dataset.images))
+        arguments = _arguments(settings(metric, preset, bindings))
+        for seed in seeds:
+            asked[metric.images(dataset, seed, **arguments)] = True
+    return np.flatnonzero(asked)
+
+
+def _arguments(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as the arguments of a metric's functions."""
+    return {name.split(".")[1]: value for name, value in values.items()}

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from evaluator import engines, in_memory, outputs, representations, scores
+from evaluator import engines, formats, in_memory, outputs, representations, scores
 from evaluator.ground_truth import GroundTruth
 from evaluator.intervals import Interval, t_interval
+from evaluator.memorisation import Memorisation
 from evaluator.metrics import PRESETS, Metric, Result, check_bindings, choose
 from evaluator.metrics.metric import Values
 from evaluator.representations import Representation
@@ -32,6 +33,8 @@ class Evaluation:
         seeds: Of the draws; the scores are those of the first.
         origin: What decides on the scores beside the metrics' own settings; see `scores.origin`.
         warnings: What there is to say beside the metrics' own warnings.
+        encoding_seconds: How long encoding took, before the metrics.
+        memorisation: Whether codes outlast invisible noise; None where that was not tried.
         bindings: Settings that win over the preset's, such as `dci.num_train = 100`.
         results: By the metric's name, one for each seed.
     """
@@ -39,7 +42,9 @@ class Evaluation:
     dataset: Dataset = field(repr=False)
     seeds: range
     origin: dict[str, Any] = field(repr=False)
-    warnings: list[str] = field(repr=False)
+    warnings: tuple[str, ...] = field(repr=False)
+    encoding_seconds: float = 0.0
+    memorisation: Memorisation | None = None
     bindings: tuple[str, ...] = ()
     results: dict[str, list[Result]] = field(default_factory=dict)
 
@@ -116,7 +121,13 @@ class Evaluation:
         title = f"{self.dataset.name}, preset {self.origin['preset']}, seed {self.seeds[0]}"
         if self.protocol != "challenge":
             title += f", {self.protocol} protocol (not the challenge's)"
-        return scores.table(self.of_first_seed(), title, self.intervals or None)
+        return scores.table(
+            self.of_first_seed(),
+            title,
+            self.intervals or None,
+            encoding_seconds=self.encoding_seconds,
+            unproven=self.origin["unproven"],
+        )
 
     def write(self, folder: str | Path) -> Path:
         """Writes what `python -m evaluator` does but for the report.
@@ -186,6 +197,8 @@ class Written:
             written.of_first_seed(),
             written.origin,
             warnings=written.warnings,
+            memorisation=written.memorisation,
+            encoding_seconds=written.encoding_seconds,
             intervals=written.intervals or None,
             bindings=written.bindings,
             beside=self._beside,
@@ -221,6 +234,7 @@ def checked_seeds(seed: int, repeats: int, *, preset: str, engine: str = "fast")
 def begin(
     dataset: Dataset,
     representation: Representation,
+    chosen: Sequence[Metric],
     *,
     seeds: range,
     engine: str,
@@ -232,6 +246,7 @@ def begin(
     Args:
         dataset: What is scored on.
         representation: What is scored.
+        chosen: What will be scored.
         seeds: Of the draws.
         engine: One of `engines.ENGINES`.
         preset: One of `metrics.PRESETS`.
@@ -246,18 +261,41 @@ def begin(
     """
     if dataset.no_scores:
         raise UserError(dataset.no_scores)
-    score: engines.Score
     protocol = {}
     if dataset.is_grid:
-        engine, score, warnings = engines.prepare(engine, GroundTruth(dataset), representation)
+        ready = engines.prepare(
+            engine,
+            GroundTruth(dataset),
+            representation,
+            chosen,
+            seeds=seeds,
+            preset=preset,
+            bindings=bindings,
+        )
     elif engine == "fast":
-        dataset, score, warnings = sampled_images(dataset, representation)
+        dataset, ready = sampled_images(dataset, representation)
         protocol = {"protocol": "sampled"}
     else:
         raise UserError(f"{dataset.name} is no grid of its factors: only --engine fast scores it")
-    origin = scores.origin(dataset, representation, seed=seeds[0], engine=engine, preset=preset)
+    origin = scores.origin(
+        dataset,
+        representation,
+        seed=seeds[0],
+        engine=ready.engine,
+        preset=preset,
+        unproven=ready.unproven,
+    )
     origin |= protocol
-    return Evaluation(dataset, seeds, origin, warnings, tuple(bindings)), score
+    evaluation = Evaluation(
+        dataset,
+        seeds,
+        origin,
+        ready.warnings,
+        ready.seconds,
+        ready.memorisation,
+        tuple(bindings),
+    )
+    return evaluation, ready.score
 
 
 def score(
@@ -271,6 +309,7 @@ def score(
     preset: str = "challenge",
     gin: Sequence[str] = (),
     allow_pickle: bool = False,
+    trust: bool = False,
 ) -> Evaluation:
     """Scores a model as `python -m evaluator` does, and to the same bits.
 
@@ -289,7 +328,9 @@ def score(
         engine: `fast`, or `reference`: disentanglement_lib's own functions.
         preset: Sample sizes: `challenge`, `paper` (the same) or `quick`.
         gin: Settings that win over the preset's, such as `dci.num_train = 100`.
-        allow_pickle: Whether a file that can run code when it is read is acceptable.
+        allow_pickle: Whether a file that can run any code when it is read is acceptable. Such code
+            runs in a process of its own that can't reach files or the network.
+        trust: Whether a file may run where nothing confines that process, though it names files.
 
     Returns:
         The evaluation. `.scores`, `.values` and `.intervals` are dictionaries by metric, `.table()`
@@ -305,12 +346,18 @@ def score(
     seeds = checked_seeds(seed, repeats, preset=preset, engine=engine)
     engines.check_installed(engine, chosen)
     if isinstance(model, str | Path):
-        model = representations.find(Path(model), allow_pickle)
+        model = formats.find(Path(model), allow_pickle)
     if isinstance(dataset, str):
         dataset = datasets.load(dataset)
-    with _opened(model, GroundTruth(dataset), allow_pickle) as representation:
+    with _opened(model, GroundTruth(dataset), trust) as representation:
         evaluation, compute = begin(
-            dataset, representation, seeds=seeds, engine=engine, preset=preset, bindings=gin
+            dataset,
+            representation,
+            chosen,
+            seeds=seeds,
+            engine=engine,
+            preset=preset,
+            bindings=gin,
         )
         for metric in chosen:
             evaluation.add(metric, compute)
@@ -321,16 +368,18 @@ def score(
 def _opened(
     model: "Path | torch.nn.Module | Callable[[Any], Any]",
     ground_truth: GroundTruth,
-    allow_pickle: bool,
+    trust: bool,
 ) -> Iterator[Representation]:
     """Readies what is scored; at the end it and PyTorch's settings are as they were."""
+    if isinstance(model, Path):
+        with representations.start(model, trust=trust) as process:
+            yield representations.read(process, ground_truth)
+        return
     import torch
 
     with ExitStack() as stack:
         stack.enter_context(in_memory.repeatable_kernels())
-        if isinstance(model, Path):
-            yield representations.load(model, ground_truth, allow_pickle)
-        elif isinstance(model, torch.nn.Module):
+        if isinstance(model, torch.nn.Module):
             stack.enter_context(in_memory.in_eval_mode(model))
             yield in_memory.of_module(model, ground_truth)
         else:

@@ -131,16 +131,20 @@ def begin_codes(
         table = Codes.of_table(dataset, codes, name)
         score = Sampled(dataset, codes, factors.values, name)
     origin = scores.origin(
-        dataset, table.representation, seed=seeds[0], engine="fast", preset=preset
+        dataset,
+        table.representation,
+        seed=seeds[0],
+        engine="fast",
+        preset=preset,
+        unproven=_UNPROVEN,
     )
     origin |= {
         "representation_sha256": _sha256(codes),
         "protocol": "challenge" if grid is not None else "sampled",
         "factor_names": list(factors.names),
-        "unproven": _UNPROVEN,
     }
     evaluation = Evaluation(
-        dataset, seeds, origin=origin, warnings=warnings, bindings=tuple(bindings)
+        dataset, seeds, origin=origin, warnings=tuple(warnings), bindings=tuple(bindings)
     )
     return evaluation, score
 

@@ -8,14 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evaluator.ground_truth import GroundTruth
-from evaluator.representations import (
-    Reading,
-    Representation,
-    check,
-    encode_images,
-    encode_pixels,
-    make_repeatable,
-)
+from evaluator.representations import Representation, check
+from evaluator.worker.readers import Reading, encode_images, encode_pixels, make_repeatable
 
 if TYPE_CHECKING:
     import torch
@@ -42,7 +36,8 @@ def of_module(module: "torch.nn.Module", ground_truth: GroundTruth) -> Represent
     dtypes = {value.dtype for value in values}
     dtype = dtypes.pop() if len(dtypes) == 1 else torch.float32
     reading = Reading(
-        encode_images(path, module, device, dtype), encode_pixels(path, module, device, dtype)
+        _apart(encode_images(path, module, device, dtype)),
+        _apart(encode_pixels(path, module, device, dtype)),
     )
     return check(reading, path, ground_truth, in_memory=True)
 
@@ -81,7 +76,7 @@ def of_function(function: Callable[[Any], Any], ground_truth: GroundTruth) -> Re
         return codes.cpu().numpy() if isinstance(codes, torch.Tensor) else np.asarray(codes)
 
     path = Path(getattr(function, "__name__", type(function).__name__))
-    return check(Reading(encode), path, ground_truth, in_memory=True)
+    return check(Reading(_apart(encode)), path, ground_truth, in_memory=True)
 
 
 @contextmanager
@@ -108,3 +103,12 @@ def repeatable_kernels() -> Iterator[None]:
         yield
     finally:
         cudnn.allow_tf32, cudnn.deterministic = before
+
+
+def _apart(function: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
+    """Shares no memory with a model: it may change its input, or give the same array again."""
+
+    def call(images: np.ndarray, *rest: int) -> np.ndarray:
+        return function(images.copy(), *rest).copy()
+
+    return call

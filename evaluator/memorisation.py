@@ -75,7 +75,7 @@ def probe(codes: Codes) -> Memorisation:
     """
     dataset, representation = codes.dataset, codes.representation
     random = np.random.default_rng(secrets.randbits(128))
-    indices = random.integers(len(dataset.images), size=_IMAGES)
+    indices = random.choice(codes.known, _IMAGES)
     # Of the images where 1 is white, 0 and 1 become 0 and 255, so that there is a step of 255.
     pixels = dataset.images[indices] * np.uint8(255 // dataset.white)
     noise = random.integers(-1, 2, size=pixels.shape, dtype=np.int16)

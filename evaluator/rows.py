@@ -9,6 +9,7 @@ The challenge draws any combination of the factors and asks for its image. Here 
   whose value differs give way to rows drawn from all that have it.
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from evaluator.codes import Codes, why_no_table
-from evaluator.engines import Fast
+from evaluator.engines import Fast, Prepared, of_codes
 from evaluator.given_arrays import Factors, binned
 from evaluator.ground_truth import GroundTruth
 from evaluator.metrics import Metric, Result, settings
@@ -67,9 +68,7 @@ def rows_of(factors: Factors, **description: Any) -> tuple["Rows", Factors, list
     return rows, factors, [warning, *factors.warnings]
 
 
-def sampled_images(
-    dataset: Dataset, representation: Representation
-) -> tuple["Rows", "Sampled", list[str]]:
+def sampled_images(dataset: Dataset, representation: Representation) -> tuple["Rows", Prepared]:
     """Encodes the images of a data set that is no grid, to be scored by the sampled protocol.
 
     Args:
@@ -77,7 +76,7 @@ def sampled_images(
         representation: What is scored.
 
     Returns:
-        The images as rows, what scores them, and warnings.
+        The images as rows, and the engine that scores them.
 
     Raises:
         UserError: The representation fails, or its codes are no function of the image; or as
@@ -85,7 +84,11 @@ def sampled_images(
     """
     assert dataset.factors is not None
     ground_truth = GroundTruth(dataset)
-    reason = why_no_table(ground_truth, representation)
+    start = time.perf_counter()
+    codes = Codes(ground_truth, representation)
+    everything = np.arange(len(dataset.images))
+    reason = why_no_table(ground_truth, representation) or codes.encode(everything)
+    seconds = time.perf_counter() - start
     if reason is not None:
         raise UserError(
             f"{reason}: {dataset.name} is no grid of its factors, and the sampled protocol needs "
@@ -110,9 +113,8 @@ def sampled_images(
         known_fingerprint=dataset.fingerprint(),
         is_own=dataset.is_own,
     )
-    table = Codes(ground_truth, representation)[np.arange(len(dataset.images))]
-    score = Sampled(rows, table, factors.values, str(representation.path))
-    return rows, score, [*representation.warnings, *warnings]
+    score = Sampled(rows, codes[everything], factors.values, str(representation.path))
+    return rows, of_codes(codes, score, seconds, warnings)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 import datetime
 import os
 import re
-import sys
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -13,6 +12,7 @@ from typing import Any
 from rich.table import Table
 
 from evaluator.intervals import CONFIDENCE, Interval, t_interval
+from evaluator.memorisation import Memorisation
 from evaluator.metrics import ALL_METRICS, METRICS, Metric, Result, settings
 from evaluator.representations import Representation, sha256
 from submission.datasets import Dataset
@@ -35,8 +35,8 @@ _PACKAGES = (
     "dill",
 )
 
-# What a provenance says of single metrics, or of the hour.
-_OF_METRICS = ("gin_config", "gin_bindings", "warnings", "seconds", "created")
+# What a provenance says of single metrics, of the hour, or of what was drawn anew.
+_OF_METRICS = ("gin_config", "gin_bindings", "warnings", "memorisation", "seconds", "created")
 
 
 def write_evaluation(output: Path, result: Result, dataset: Dataset, seed: int) -> Path:
@@ -70,7 +70,13 @@ def write_evaluation(output: Path, result: Result, dataset: Dataset, seed: int) 
 
 
 def origin(
-    dataset: Dataset, representation: Representation, *, seed: int, engine: str, preset: str
+    dataset: Dataset,
+    representation: Representation,
+    *,
+    seed: int,
+    engine: str,
+    preset: str,
+    unproven: str | None,
 ) -> dict[str, Any]:
     """What decides on scores beside a metric's own settings; equal where they may stand together.
 
@@ -80,12 +86,11 @@ def origin(
         seed: The seed.
         engine: The engine's name.
         preset: The preset's name.
+        unproven: Of `engines.Prepared`.
 
     Returns:
         The part of `provenance` that all metrics share.
     """
-    # A model of PyTorch's has imported it.
-    torch = sys.modules.get("torch")
     return {
         "dataset": dataset.name,
         "dataset_fingerprint": dataset.fingerprint(),
@@ -94,6 +99,7 @@ def origin(
         "seed": seed,
         "engine": engine,
         "preset": preset,
+        "unproven": unproven,
         "versions": versions(_PACKAGES),
         "git_revision": git_revision(),
         # What docker/portal.py says of the container's image.
@@ -106,7 +112,7 @@ def origin(
         "representation_repeatable": representation.repeatable,
         "latents": representation.latents,
         "linear_svc": _linear_svc(engine),
-        "threads": torch.get_num_threads() if torch else len(os.sched_getaffinity(0)),
+        "threads": _threads(),
     }
 
 
@@ -158,6 +164,8 @@ def write_scores(
     shared: Mapping[str, Any],
     *,
     warnings: Sequence[str] = (),
+    memorisation: Memorisation | None = None,
+    encoding_seconds: float = 0.0,
     intervals: Mapping[str, Interval] | None = None,
     bindings: Sequence[str] = (),
     beside: Scores | None = None,
@@ -169,6 +177,8 @@ def write_scores(
         results: The metrics' results; the sum is that of the challenge's metrics among them.
         shared: Where they come from, of `origin`.
         warnings: What there is to say beside the metrics' own warnings.
+        memorisation: Whether codes outlast invisible noise; None where that was not tried.
+        encoding_seconds: How long encoding took, before the metrics.
         intervals: Over repeated seeds, by the metric's name, and of the `sum`.
         bindings: The settings of the command line.
         beside: Earlier scores that stay, where `may_stand_together` says so.
@@ -184,8 +194,12 @@ def write_scores(
         "gin_config": _joined({one.metric.name: one.gin_config for one in results}),
         "gin_bindings": list(bindings),
         "warnings": warned,
+        "memorisation": memorisation and asdict(memorisation),
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "seconds": {one.metric.name: round(one.seconds, 3) for one in results},
+        "seconds": {
+            "encoding": round(encoding_seconds, 3),
+            **{one.metric.name: round(one.seconds, 3) for one in results},
+        },
     }
     repeats: dict[str, Any] = {}
     if intervals:
@@ -267,7 +281,12 @@ def _sum(scores: Mapping[str, float]) -> float | None:
 
 
 def table(
-    results: Sequence[Result], title: str, intervals: Mapping[str, Interval] | None = None
+    results: Sequence[Result],
+    title: str,
+    intervals: Mapping[str, Interval] | None = None,
+    *,
+    encoding_seconds: float = 0.0,
+    unproven: str | None = None,
 ) -> Table:
     """Sets the scores and their sum out for a terminal.
 
@@ -275,11 +294,14 @@ def table(
         results: The metrics' results.
         title: What was scored, and how.
         intervals: Over repeated seeds, by the metric's name, and of the `sum`.
+        encoding_seconds: How long encoding took, before the metrics.
+        unproven: Why the scores prove less than others, if so.
 
     Returns:
         The table.
     """
-    drawn = Table(title=title, min_width=len(title) + 4)
+    caption = f"unproven: {unproven}" if unproven else None
+    drawn = Table(title=title, caption=caption, min_width=len(title) + 4)
     drawn.add_column("metric")
     drawn.add_column("score", justify="right")
     if intervals:
@@ -298,7 +320,7 @@ def table(
         drawn.add_section()
         only = all(one.metric.name in METRICS for one in results)
         title = "sum" if only else "sum of the challenge's metrics"
-        add("sum", total, sum(one.seconds for one in results), title)
+        add("sum", total, encoding_seconds + sum(one.seconds for one in results), title)
     return drawn
 
 
@@ -311,6 +333,12 @@ def _gin_values(config: str) -> dict[str, str]:
     """The bindings of an operative configuration, as disentanglement_lib's aggregates hold them."""
     lines = [line for line in config.splitlines() if " = " in line and not line.startswith("#")]
     return dict(line.split(" = ", 1) for line in lines)
+
+
+def _threads() -> int:
+    """Of OpenMP, here and in the model's process: they decide the last bits of sums."""
+    wish = os.environ.get("OMP_NUM_THREADS", "")
+    return int(wish) if wish.isdecimal() else len(os.sched_getaffinity(0))
 
 
 def _linear_svc(engine: str) -> str:

@@ -8,9 +8,9 @@ averages over each model's latents by itself where the paper's equation 2 averag
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,9 +18,10 @@ from typing import Annotated, Any
 import gin
 import numpy as np
 
-from evaluator import outputs, representations
+from evaluator import formats, outputs, representations
 from evaluator.arguments import training_record
 from evaluator.ground_truth import GroundTruth
+from evaluator.worker.readers import Encode
 from submission import configuration
 from submission.command_line import Parser, parse_seed, run_command_line
 from submission.errors import UserError
@@ -156,7 +157,7 @@ def rank(
 
 def draw_codes(
     ground_truth: GroundTruth,
-    encoders: Sequence[representations.Encode],
+    encoders: Sequence[Encode],
     settings: Settings,
     seed: int,
 ) -> list[np.ndarray]:
@@ -213,9 +214,7 @@ def main() -> None:
     settings = _settings(arguments.gin)
     if arguments.output is not None:
         outputs.check_writable(arguments.output)
-    found = [
-        representations.find(given, arguments.allow_pickle) for given in arguments.representations
-    ]
+    found = [formats.find(given, arguments.allow_pickle) for given in arguments.representations]
     folders = [path.parent for path in found]
     records = [training_record(folder) for folder in folders]
     named = {name for record in records if (name := dataset_of(record)) is not None}
@@ -223,7 +222,6 @@ def main() -> None:
         told = f"the runs name {', '.join(sorted(named))}" if named else "no run.json names one"
         raise UserError(f"--dataset is missing, and {told}")
 
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from rich.console import Console
     from rich.table import Table
 
@@ -231,8 +229,13 @@ def main() -> None:
 
     console = Console(markup=False, highlight=False)
     ground_truth = GroundTruth(datasets.load(arguments.dataset or named.pop()))
-    models = [representations.load(path, ground_truth, arguments.allow_pickle) for path in found]
-    codes = draw_codes(ground_truth, [one.encode for one in models], settings, arguments.seed)
+    with ExitStack() as stack:
+        started = [
+            stack.enter_context(representations.start(path, trust=arguments.trust))
+            for path in found
+        ]
+        models = [representations.read(process, ground_truth) for process in started]
+        codes = draw_codes(ground_truth, [one.encode for one in models], settings, arguments.seed)
     for folder, record in zip(folders, records, strict=True):
         if "kl_per_latent" not in record:
             console.print(
@@ -313,7 +316,13 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--allow-pickle",
         action="store_true",
-        help="read python_model.dill or a pickled nn.Module, which runs the code that it holds",
+        help="read python_model.dill or a pickled nn.Module, which can run any code; it runs "
+        "apart, where it reaches neither files nor the network",
+    )
+    parser.add_argument(
+        "--trust",
+        action="store_true",
+        help="run a model whose code names files though nothing on this machine can confine it",
     )
     return parser.parse_args(arguments)
 

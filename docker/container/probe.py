@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from evaluator import representations
+from evaluator import formats, representations
 from evaluator.ground_truth import GroundTruth
+from evaluator.worker import readers
 from submission.datasets import Dataset
 from submission.errors import UserError
 
@@ -44,7 +45,8 @@ def _try(folder: Path) -> tuple[str, str]:
         images = np.random.RandomState(0).randint(0, 256, (64, 64, 64, channels)).astype(np.uint8)
         dataset = Dataset("64 random images", images, ("image",), (len(images),), (0,))
         try:
-            representation = representations.load(folder, GroundTruth(dataset), allow_pickle=True)
+            path = formats.find(folder, allow_pickle=True)
+            representation = representations.check(readers.read(path), path, GroundTruth(dataset))
             # The image's code may be older than this file, so it is asked for nothing new.
             shapes = [
                 list(representation.encode((images[:size] / 255.0).astype(np.float32)).shape)

@@ -16,11 +16,13 @@ from evaluator.report.traversals import (
     IMAGES_IN_A_ROW,
     SEED,
     TRAVERSAL_RANGE,
-    load_autoencoder,
+    model_missing,
+    opened,
     strip_png,
     traverse,
 )
 from submission.datasets import Dataset
+from submission.errors import UserError
 from submission.runs.files import write_text
 
 _MOST_TRAVERSALS = 5
@@ -98,29 +100,28 @@ def _told(difference: Difference) -> tuple[str, bool | None]:
 
 def _strips(run: Run, dataset: Dataset) -> _Strips:
     """Draws what encoder and decoder make of the first image that a run's report shows too."""
-    encoder, decoder = run.folder.model, run.folder.decoder
-    for path in (encoder, decoder):
-        if not path.is_file():
-            return _Strips(run.name, None, [], f"there is no {path.relative_to(run.folder.path)}")
+    lacking = model_missing(run.folder)
+    if lacking:
+        return _Strips(run.name, None, [], lacking)
     random_state = np.random.RandomState(SEED)
     chosen = random_state.randint(len(dataset.images), size=2 * IMAGES_IN_A_ROW)
     originals = dataset.observe(chosen, random_state)
     latents = latents_of(run.record)
     values = np.linspace(-TRAVERSAL_RANGE, TRAVERSAL_RANGE, IMAGES_IN_A_ROW)
     try:
-        model = load_autoencoder(encoder, decoder)
-        codes = model.encode(originals[:1])
-        pair = strip_png(np.concatenate((originals[:1], model.decode(codes))))
-        rows = []
-        if latents is not None:
-            rows = [
-                (one, latents.variance[one], strip_png(traverse(model, codes[0], one, values)))
-                for one in latents.in_use[:_MOST_TRAVERSALS]
-            ]
-    except (RuntimeError, ValueError, IndexError) as error:
+        # Runs of several origins: a process for each.
+        with opened([run.folder], dataset.observation_shape) as (model,):
+            codes = model.encode(originals[:1])
+            pair = strip_png(np.concatenate((originals[:1], model.decode(codes))))
+            rows = []
+            if latents is not None:
+                rows = [
+                    (one, latents.variance[one], strip_png(traverse(model, codes[0], one, values)))
+                    for one in latents.in_use[:_MOST_TRAVERSALS]
+                ]
+    except UserError as error:
         # Anybody's module may stand there.
-        reason = str(error).strip().splitlines()[-1]
-        return _Strips(run.name, None, [], f"encoder and decoder fail ({reason})")
+        return _Strips(run.name, None, [], f"encoder and decoder fail ({error})")
     if rows:
         return _Strips(run.name, pair, rows, "")
     return _Strips(run.name, pair, rows, "all latents are ignored" if latents else NOT_RECORDED)

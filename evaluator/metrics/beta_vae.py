@@ -4,17 +4,7 @@ Irina Higgins et al., "beta-VAE: Learning Basic Visual Concepts with a Constrain
 Framework", ICLR 2017, Section 3.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
 from evaluator.metrics.metric import Batch, Metric, Samples
-
-
-def images_drawn(settings: Mapping[str, Any]) -> int:
-    """Each point is the mean of `batch_size` pairs."""
-    points = settings["beta_vae_sklearn.num_train"] + settings["beta_vae_sklearn.num_eval"]
-    return int(2 * points * settings["beta_vae_sklearn.batch_size"])
-
 
 BETA_VAE = Metric(
     name="beta_vae",
@@ -28,5 +18,4 @@ BETA_VAE = Metric(
         "beta_vae_sklearn.num_train": Samples,
         "beta_vae_sklearn.num_eval": Samples,
     },
-    images_drawn=images_drawn,
 )

@@ -12,7 +12,7 @@ import numpy as np
 
 from evaluator.codes import Codes
 from evaluator.metrics.codes_in_range import two_latents
-from evaluator.metrics.draws import draw
+from evaluator.metrics.draws import draw_train_and_test, images_of_train_and_test
 from evaluator.metrics.metric import Batch, Metric, Samples, Values
 
 # disentanglement_lib keeps the logarithm of an importance of 0 finite with this.
@@ -35,9 +35,9 @@ def dci(codes: Codes, seed: int, *, num_train: int, num_test: int, batch_size: i
     # numba takes a second to import, and a command line that is wrong needs none of it.
     from evaluator.metrics.boosting import importance_matrix
 
-    random_state = np.random.RandomState(seed)
-    train = draw(codes.dataset, num_train, batch_size, random_state)
-    test = draw(codes.dataset, num_test, batch_size, random_state)
+    train, test = draw_train_and_test(
+        codes.dataset, seed, num_train=num_train, num_test=num_test, batch_size=batch_size
+    )
     train_codes, test_codes = two_latents(codes[train.indices], codes[test.indices])
     importance, train_accuracy, test_accuracy = importance_matrix(
         train_codes, train.factors, test_codes, test.factors, seed
@@ -73,6 +73,7 @@ DCI = Metric(
     score="disentanglement",
     settings={"dci.num_train": Samples, "dci.num_test": Samples, "dci.batch_size": Batch},
     compute=dci,
+    images=images_of_train_and_test,
 )
 COMPLETENESS = replace(
     DCI, name="dci_completeness", title="DCI completeness", score="completeness", part_of="dci"

@@ -43,6 +43,38 @@ def draw(dataset: Dataset, num: int, batch_size: int, random_state: np.random.Ra
     return Draws(np.concatenate(indices), np.concatenate(factors))
 
 
+def draw_train_and_test(
+    dataset: Dataset, seed: int, *, num_train: int, num_test: int, batch_size: int
+) -> tuple[Draws, Draws]:
+    """Draws two samples, one after the other.
+
+    Args:
+        dataset: A data set that draws no part of the image at random.
+        seed: Where the draws start.
+        num_train: Images of the first.
+        num_test: Images of the second.
+        batch_size: How many are drawn at a time.
+
+    Returns:
+        Both.
+    """
+    random_state = np.random.RandomState(seed)
+    train = draw(dataset, num_train, batch_size, random_state)
+    return train, draw(dataset, num_test, batch_size, random_state)
+
+
+def images_of_train_and_test(dataset: Dataset, seed: int, **settings: int) -> np.ndarray:
+    """The images of both, int64 [num_train + num_test]; settings it has no use for are left."""
+    sizes = {name: settings[name] for name in ("num_train", "num_test", "batch_size")}
+    return np.concatenate([one.indices for one in draw_train_and_test(dataset, seed, **sizes)])
+
+
+def images_of_train(dataset: Dataset, seed: int, **settings: int) -> np.ndarray:
+    """The images of one sample, int64 [num_train]; settings it has no use for are left."""
+    random_state = np.random.RandomState(seed)
+    return draw(dataset, settings["num_train"], settings["batch_size"], random_state).indices
+
+
 def draw_votes(
     dataset: Dataset, votes: int, batch_size: int, random_state: np.random.RandomState
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -14,7 +14,7 @@ import numpy as np
 from evaluator.codes import Codes
 from evaluator.metrics.codes_in_range import divided, exponents_of
 from evaluator.metrics.discretizer import DISCRETIZER, binned
-from evaluator.metrics.draws import draw
+from evaluator.metrics.draws import draw, images_of_train
 from evaluator.metrics.metric import Batch, Metric, Samples, Values
 from submission.values import Share
 
@@ -122,5 +122,6 @@ IRS = Metric(
         **DISCRETIZER,
     },
     compute=irs,
+    images=images_of_train,
     drops_constants=True,
 )

@@ -7,11 +7,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
+import numpy as np
+
 from submission.values import Interval
 
 Values = dict[str, float | int]
 # Called as compute(codes, seed, **settings); each of `Metric.settings` without its configurable.
 Compute = Callable[..., Values]
+Images = Callable[..., np.ndarray]
 
 # With fewer, a score is noise: a share of ten draws already has a deviation of up to 0.16.
 Samples = Annotated[int, Interval(ge=10, le=10_000_000)]
@@ -37,8 +40,8 @@ class Metric:
             it names the gin file.
         drops_constants: Whether disentanglement_lib means to leave constant latents out, but keeps
             those whose variance rounding leaves above zero.
-        images_drawn: How many images it asks for in small batches, given its settings; None where
-            that isn't worth knowing ahead.
+        images: Which images it looks at, called as images(dataset, seed, **settings): int64 [n],
+            rows of the data set's images, all that `compute` looks up; None means every image.
     """
 
     name: str
@@ -52,7 +55,7 @@ class Metric:
     least_latents: int = 1
     part_of: str | None = None
     drops_constants: bool = False
-    images_drawn: Callable[[Mapping[str, Any]], int] | None = None
+    images: Images | None = None
 
     @property
     def computation(self) -> str:

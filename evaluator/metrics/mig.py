@@ -11,7 +11,7 @@ import numpy as np
 from evaluator.codes import Codes
 from evaluator.metrics.codes_in_range import two_latents
 from evaluator.metrics.discretizer import DISCRETIZER, binned
-from evaluator.metrics.draws import draw
+from evaluator.metrics.draws import draw, images_of_train
 from evaluator.metrics.metric import Batch, Metric, Samples, Values
 
 
@@ -69,5 +69,6 @@ MIG = Metric(
     score="discrete_mig",
     settings={"mig.num_train": Samples, "mig.batch_size": Batch, **DISCRETIZER},
     compute=mig,
+    images=images_of_train,
     least_latents=2,
 )

@@ -7,6 +7,7 @@ Loss", NeurIPS 2018, Section 2. One function of disentanglement_lib's gives both
 from dataclasses import replace
 
 from evaluator.metrics.discretizer import DISCRETIZER
+from evaluator.metrics.draws import images_of_train_and_test
 from evaluator.metrics.metric import Batch, Metric, Samples
 
 MODULARITY = Metric(
@@ -22,6 +23,7 @@ MODULARITY = Metric(
         "modularity_explicitness.batch_size": Batch,
         **DISCRETIZER,
     },
+    images=images_of_train_and_test,
     part_of="modularity_explicitness",
 )
 EXPLICITNESS = replace(

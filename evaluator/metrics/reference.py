@@ -21,7 +21,8 @@ from evaluator.compat import load_metric_module, load_tensorflow
 from evaluator.ground_truth import GroundTruth
 from evaluator.metrics.metric import Metric, Result, counted_warnings
 from evaluator.metrics.presets import GIN_FOLDER, settings
-from evaluator.representations import Encode, Representation
+from evaluator.representations import Representation
+from evaluator.worker.readers import Encode
 from submission.errors import UserError, require_packages
 
 
@@ -128,11 +129,6 @@ def run_on_codes(
     Raises:
         UserError: As `run`.
     """
-    if metric.images_drawn is not None:
-        everything = np.arange(len(codes.dataset.images))
-        # Most images will be drawn: full batches are faster than what each small one misses.
-        if metric.images_drawn(settings(metric, preset, bindings)) >= len(everything):
-            codes.fill(everything)
     origin = codes.representation
     table = Representation(origin.path, codes.__getitem__, origin.latents, origin.repeatable)
     return run(metric, _Numbers(codes.ground_truth.dataset), table, seed, preset, bindings)

@@ -8,7 +8,7 @@ import numpy as np
 
 from evaluator.codes import Codes
 from evaluator.metrics.codes_in_range import two_latents
-from evaluator.metrics.draws import draw
+from evaluator.metrics.draws import draw_train_and_test, images_of_train_and_test
 from evaluator.metrics.metric import Batch, Metric, Samples, Values
 
 
@@ -38,9 +38,9 @@ def sap_score(
     # numba takes a second to import, and a command line that is wrong needs none of it.
     from evaluator.metrics.linear_svc import score_matrix
 
-    random_state = np.random.RandomState(seed)
-    train = draw(codes.dataset, num_train, batch_size, random_state)
-    test = draw(codes.dataset, num_test, batch_size, random_state)
+    train, test = draw_train_and_test(
+        codes.dataset, seed, num_train=num_train, num_test=num_test, batch_size=batch_size
+    )
     train_codes, test_codes = two_latents(codes[train.indices], codes[test.indices])
     if continuous_factors:
         matrix = _squared_correlations(train_codes, train.factors)
@@ -76,5 +76,6 @@ SAP = Metric(
         "sap_score.continuous_factors": bool,
     },
     compute=sap_score,
+    images=images_of_train_and_test,
     least_latents=2,
 )

@@ -1,21 +1,21 @@
 """Reconstructions and latent traversals of an exported model (paper, Figures 1 to 6)."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from evaluator.latents import NOT_RECORDED, Latents
+from evaluator.worker import client
 from submission.datasets import Dataset
+from submission.errors import UserError
 from submission.runs.folder import RunFolder
-
-if TYPE_CHECKING:
-    import torch
 
 TRAVERSAL_RANGE = 2.0
 """Traversals run from minus to plus this many standard deviations of the prior, N(0, 1)."""
@@ -25,6 +25,8 @@ SEED = 0
 
 IMAGES_IN_A_ROW = 7
 
+# Images that are decoded at a time.
+_BATCH_SIZE = 64
 # Bounds on what is drawn, so that a page with it stays under 3 MB with a large latent space too.
 _MOST_TRAVERSALS = 20
 _MOST_PANEL_FRAMES = 400
@@ -38,65 +40,50 @@ _TRANSPARENT = 255
 
 @dataclass(frozen=True)
 class Autoencoder:
-    """The two TorchScript halves of an exported model, on the CPU."""
+    """The two halves of an exported model.
 
-    encoder: "torch.jit.ScriptModule"
-    decoder: "torch.jit.ScriptModule"
+    Attributes:
+        encode: Images, float32 [n, height, width, channels] in [0, 1], to posterior means, float32
+            [n, latents].
+        decode: Codes, float32 [n, latents], to images likewise.
+    """
 
-    def encode(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The posterior means.
-
-        Args:
-            images: float32 [n, height, width, channels] in [0, 1].
-
-        Returns:
-            float32 [n, latents].
-
-        Raises:
-            RuntimeError: The module can't take such images.
-        """
-        import torch
-
-        with torch.no_grad():
-            # Copies, both ways: a model may change its input, or give the same tensor again.
-            channels_first = torch.tensor(images.transpose(0, 3, 1, 2))
-            return np.array(self.encoder(channels_first).numpy(), np.float32)
-
-    def decode(self, codes: NDArray[np.float32], batch_size: int = 64) -> NDArray[np.float32]:
-        """The images that codes stand for.
-
-        Args:
-            codes: float32 [n, latents].
-            batch_size: Codes decoded at a time, to bound the memory.
-
-        Returns:
-            float32 [n, height, width, channels] in [0, 1].
-
-        Raises:
-            RuntimeError: The module can't take such codes.
-        """
-        import torch
-
-        with torch.no_grad():
-            batches = [
-                self.decoder(torch.tensor(codes[start : start + batch_size])).numpy().copy()
-                for start in range(0, len(codes), batch_size)
-            ]
-        return np.concatenate(batches).transpose(0, 2, 3, 1).clip(0, 1)
+    encode: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+    decode: Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
-def load_autoencoder(encoder: Path, decoder: Path) -> Autoencoder:
-    """Reads both halves.
+@contextmanager
+def opened(runs: Sequence[RunFolder], shape: Sequence[int]) -> Iterator[list[Autoencoder]]:
+    """Has the models of runs read in a process of their own.
+
+    Args:
+        runs: They hold `representation/pytorch_model.pt` and `training/decoder.pt`.
+        shape: Height, width and channels of an image.
+
+    Yields:
+        A model of each; its functions raise `UserError` where it can't be read or fails.
 
     Raises:
-        RuntimeError: A file is not a TorchScript module.
+        UserError: Nothing confines that process, and the models' code names files.
     """
-    import torch
+    height, width, channels = shape
 
-    return Autoencoder(
-        torch.jit.load(str(encoder), map_location="cpu").eval(),
-        torch.jit.load(str(decoder), map_location="cpu").eval(),
-    )
+    def model(worker: client.Worker, number: int) -> Autoencoder:
+        def decode(codes: NDArray[np.float32]) -> NDArray[np.float32]:
+            batches = [
+                worker.decode(number, codes[start : start + _BATCH_SIZE], (height, width, channels))
+                for start in range(0, len(codes), _BATCH_SIZE)
+            ]
+            return np.concatenate(batches).clip(0, 1)
+
+        return Autoencoder(partial(worker.encode, number), decode)
+
+    halves = [(run.model, run.decoder) for run in runs]
+    if not halves:
+        yield []
+        return
+    with client.started_autoencoders(halves) as worker:
+        yield [model(worker, number) for number in range(len(halves))]
 
 
 def traverse(
@@ -270,17 +257,51 @@ def draw_pictures(
     Returns:
         The pictures, or None and why there are none.
     """
-    folder = RunFolder(run_folder)
-    encoder, decoder = folder.model, folder.decoder
-    for path in (encoder, decoder):
-        if not path.is_file():
-            return None, f"there is no {path.relative_to(run_folder)}"
+    ((pictures, reason),) = draw_pictures_of_runs([(run_folder, latents)], dataset)
+    return pictures, reason
+
+
+def draw_pictures_of_runs(
+    runs: Sequence[tuple[Path, Latents | None]], dataset: Dataset
+) -> list[tuple[Pictures | None, str]]:
+    """The same of several runs of one origin, by one process.
+
+    Args:
+        runs: Folder and latents of each.
+        dataset: Where the images are drawn from.
+
+    Returns:
+        Of each the pictures, or None and why there are none.
+    """
+    lacking = [model_missing(RunFolder(folder)) for folder, _ in runs]
+    there = [RunFolder(folder) for (folder, _), one in zip(runs, lacking, strict=True) if not one]
+    drawn: list[tuple[Pictures | None, str]] = []
     try:
-        return _draw(load_autoencoder(encoder, decoder), dataset, latents), ""
-    except (RuntimeError, ValueError, IndexError) as error:
-        # Anybody's module may stand there; all of its traceback would drown the line that tells.
-        reason = str(error).strip().splitlines()[-1]
-        return None, f"encoder and decoder fail on {dataset.name} ({reason})"
+        with opened(there, dataset.observation_shape) as models:
+            left = iter(models)
+            for (_, latents), reason in zip(runs, lacking, strict=True):
+                drawn.append((None, reason) if reason else _try(next(left), dataset, latents))
+    except UserError as error:
+        return [(None, reason or str(error)) for reason in lacking]
+    return drawn
+
+
+def model_missing(run: RunFolder) -> str:
+    """Which half of a run's model isn't there, in a sentence; "" if both are."""
+    for path in (run.model, run.decoder):
+        if not path.is_file():
+            return f"there is no {path.relative_to(run.path)}"
+    return ""
+
+
+def _try(
+    model: Autoencoder, dataset: Dataset, latents: Latents | None
+) -> tuple[Pictures | None, str]:
+    try:
+        return _draw(model, dataset, latents), ""
+    except UserError as error:
+        # Anybody's module may stand there.
+        return None, f"encoder and decoder fail on {dataset.name} ({error})"
 
 
 def _draw(model: Autoencoder, dataset: Dataset, latents: Latents | None) -> Pictures:

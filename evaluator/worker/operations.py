@@ -90,7 +90,7 @@ def file_operations(path: Path) -> list[str]:
     """What a model's file names that may reach for files, processes or connections.
 
     Args:
-        path: A model, as `evaluator.representations.find` found it.
+        path: A model, as `evaluator.formats.find` found it.
 
     Returns:
         A few words for each, such as "the operator torch.from_file", in the order of their names;

@@ -1,12 +1,9 @@
 """What the exported models show: traversals (paper, Figures 1 to 6) and reconstruction errors."""
 
-import contextlib
 import io
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -14,8 +11,9 @@ from evaluator.report.traversals import (
     IMAGES_IN_A_ROW,
     SEED,
     Pictures,
-    draw_pictures,
-    load_autoencoder,
+    draw_pictures_of_runs,
+    model_missing,
+    opened,
 )
 from study.report.figures import PIXELS_PER_INCH, png_bytes
 from study.report.results import Results, Run
@@ -80,14 +78,14 @@ def traversals(results: Results, dataset: Dataset) -> list[Traversal]:
     The image is the same for all: the first that `evaluator.report.traversals.SEED` draws.
     """
     first = {run.label: run for run in reversed(results.runs)}
+    chosen = [first[label] for label in results.labels]
+    pictures_of = draw_pictures_of_runs([(run.folder, run.latents) for run in chosen], dataset)
     drawn = []
-    with _one_thread():
-        for run in (first[label] for label in results.labels):
-            pictures, reason = draw_pictures(run.folder, dataset, run.latents)
-            figure = _PAPER_FIGURES.get(run.method) if not run.variant else None
-            drawn.append(
-                Traversal(run, figure, pictures, reason or (pictures.no_rows if pictures else ""))
-            )
+    for run, (pictures, reason) in zip(chosen, pictures_of, strict=True):
+        figure = _PAPER_FIGURES.get(run.method) if not run.variant else None
+        drawn.append(
+            Traversal(run, figure, pictures, reason or (pictures.no_rows if pictures else ""))
+        )
     return sorted(drawn, key=lambda one: one.figure or len(_PAPER_FIGURES) + 1)
 
 
@@ -101,15 +99,14 @@ def reconstruction_errors(results: Results, dataset: Dataset) -> dict[str, float
     chosen = random_state.randint(len(dataset.images), size=IMAGES)
     images = dataset.observe(chosen, random_state)
     errors = {}
-    with _one_thread():
-        for run in results.runs:
-            folder = RunFolder(run.folder)
+    there = [run for run in results.runs if not model_missing(RunFolder(run.folder))]
+    with opened([RunFolder(run.folder) for run in there], dataset.observation_shape) as models:
+        for run, model in zip(there, models, strict=True):
             try:
-                model = load_autoencoder(folder.model, folder.decoder)
                 decoded = model.decode(model.encode(images))
-                errors[run.name] = float(np.square(images - decoded).mean(dtype=np.float64))
-            except (RuntimeError, ValueError, IndexError):
+            except UserError:
                 continue
+            errors[run.name] = float(np.square(images - decoded).mean(dtype=np.float64))
     return errors
 
 
@@ -152,14 +149,3 @@ def sheet_png(traversal: Traversal) -> bytes:
 def moved_to(value: float) -> str:
     """A latent's value, such as `+1.3` standard deviations of the prior."""
     return signed(value, 1) if value else "0"
-
-
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """Lets PyTorch sum in one order on every machine: the number of threads decides last bits."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

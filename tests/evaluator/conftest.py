@@ -106,7 +106,7 @@ def from_table() -> Callable[[np.ndarray], Representation]:
     def make(table: np.ndarray) -> Representation:
         def encode(images: np.ndarray) -> np.ndarray:
             pixel = np.rint(images[:, 0, 0] * 255).astype(int)
-            return table[pixel[:, 0] + 256 * pixel[:, 1]]
+            return table[(pixel[:, 0] + 256 * pixel[:, 1]) % len(table)]
 
         return Representation(Path("table"), encode, table.shape[1], repeatable=True)
 

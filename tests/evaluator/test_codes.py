@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from evaluator import representations
 from evaluator.codes import BATCH_SIZE, Codes, why_no_table
 from evaluator.ground_truth import GroundTruth
+from tests.evaluator.reading import encode_all, read_representation
 
 
 @pytest.fixture
@@ -19,11 +19,11 @@ def truth(make_dataset):
 
 @pytest.fixture
 def load(truth, write_torchscript):
-    return lambda module: representations.load(write_torchscript(module), truth)
+    return lambda module: read_representation(write_torchscript(module), truth)
 
 
 def test_codes_are_those_of_the_images(truth, load, lookup):
-    codes = Codes(truth, load(lookup((4, 5, 6, 7))))
+    codes = encode_all(truth, load(lookup((4, 5, 6, 7))))
     indices = np.array([839, 0, 7, 7, 411])
     expected = np.stack(np.unravel_index(indices, (4, 5, 6, 7)), axis=1)
     assert codes[indices].tolist() == expected.tolist()
@@ -32,22 +32,61 @@ def test_codes_are_those_of_the_images(truth, load, lookup):
 def test_each_image_is_encoded_once_in_full_batches(truth, load, make_encoder):
     batches = []
     codes = Codes(truth, load(make_encoder()).counted(batches.append))
-    random_state = np.random.RandomState(0)
-    for _ in range(20):
-        codes[random_state.randint(840, size=200)]
+    codes.encode(np.arange(400))
     assert set(batches) == {BATCH_SIZE}
-    # Only what fills up a last batch is encoded again: the first call leaves most images known.
-    assert sum(batches) < 840 + 20 * BATCH_SIZE
+    # One in twenty is asked for twice, and what fills up the last batch.
+    assert 420 <= sum(batches) < 420 + BATCH_SIZE
+    codes.encode(np.arange(840))
+    assert set(batches) == {BATCH_SIZE}
+    assert sum(batches) < 840 + 42 + 2 * BATCH_SIZE
     before = len(batches)
-    codes[np.arange(840)]
-    codes[np.arange(840)]
-    assert sum(batches[before:]) <= BATCH_SIZE
+    codes.encode(np.arange(840))
+    assert len(batches) == before
+
+
+def test_no_two_tables_are_asked_for_in_the_same_order(truth, load, make_encoder):
+    representation = load(make_encoder())
+    orders = []
+    for _ in range(2):
+        asked = []
+
+        def remember(pixels, white, asked=asked):
+            asked.extend((pixels[:, 0, 0, 0] + 256 * pixels[:, 0, 0, 1].astype(int)).tolist())
+            return representation.encode_pixels(pixels, white)
+
+        watched = replace(representation, encode_pixels=remember, parallel=False)
+        codes = encode_all(truth, watched)
+        orders.append(asked)
+        assert sorted(set(asked)) == list(range(840))
+        assert codes.exact
+    assert orders[0] != orders[1]
+
+
+def test_a_model_that_remembers_what_it_was_asked_is_seen(truth, from_table):
+    """It counts its calls, and gives each image the code of the next state in order."""
+    calls = itertools.count()
+
+    def encode(images):
+        return np.array([[next(calls)] * 3 for _ in images], np.float32)
+
+    counting = replace(from_table(np.zeros((840, 3), np.float32)), encode=encode)
+    reason = Codes(truth, counting).encode(np.arange(840))
+    assert reason is not None
+    assert "other company" in reason
+
+
+def test_an_image_that_no_metric_names_has_no_code(truth, load, make_encoder):
+    codes = Codes(truth, load(make_encoder()))
+    codes.encode(np.arange(10))
+    assert codes.known.tolist() == list(range(10))
+    with pytest.raises(KeyError, match="its Metric"):
+        codes[np.array([3, 10])]
 
 
 def test_the_number_type_is_the_representations(truth, from_table):
     for dtype in (np.float16, np.float32, np.float64, np.int64):
         table = np.arange(840 * 3).reshape(840, 3).astype(dtype)
-        found = Codes(truth, from_table(table))[np.array([3, 839])]
+        found = encode_all(truth, from_table(table))[np.array([3, 839])]
         assert found.dtype == dtype
         assert found.flags.c_contiguous
         assert found.tolist() == table[[3, 839]].tolist()
@@ -173,4 +212,4 @@ def test_a_network_as_large_as_the_challenges_is_a_function(make_dataset, write_
     network = nn.Sequential(*layers, nn.Flatten(), nn.Linear(256, 20)).eval()
     truth = GroundTruth(make_dataset((3, 100), side=64))
     assert math.prod(truth.factors_num_values) > 256
-    assert why_no_table(truth, representations.load(write_torchscript(network), truth)) is None
+    assert why_no_table(truth, read_representation(write_torchscript(network), truth)) is None

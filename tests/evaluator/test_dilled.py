@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from evaluator import representations
-from evaluator.representations import DILL
+from evaluator.formats import DILL
 from submission.errors import UserError
+from tests.evaluator.reading import read_representation
 
 # What Pythons from 3.7 to 3.13 made of this function, by dill 0.3.1 (3.7) and 0.4:
 #     def plain(batch):
@@ -84,11 +85,23 @@ def dilled(folder):
 
 def refusal(folder, ground_truth):
     with pytest.raises(UserError) as caught:
-        representations.load(folder, ground_truth, allow_pickle=True)
-    message = str(caught.value)
-    assert "\n" not in message
-    assert str(folder / DILL) in message
-    return message
+        read_representation(folder, ground_truth, allow_pickle=True)
+    return one_line(folder, caught.value)
+
+
+def refusal_of_the_worker(folder, ground_truth):
+    with (
+        pytest.raises(UserError) as caught,
+        representations.start(folder / DILL) as process,
+    ):
+        representations.read(process, ground_truth)
+    return one_line(folder, caught.value)
+
+
+def one_line(folder, error):
+    assert "\n" not in str(error)
+    assert str(folder / DILL) in str(error)
+    return str(error)
 
 
 @pytest.mark.parametrize("python", [python for python in OTHERS if python != THIS])
@@ -102,7 +115,7 @@ def test_a_function_of_another_python_is_refused_with_both_versions(folder, grou
 def test_a_function_of_this_python_is_read(folder, ground_truth):
     (folder / DILL).write_bytes(base64.b64decode(OTHERS[THIS]))
     images = ground_truth.sample_observations(3, np.random.RandomState(0))
-    codes = representations.load(folder, ground_truth, allow_pickle=True).encode(images)
+    codes = read_representation(folder, ground_truth, allow_pickle=True).encode(images)
     np.testing.assert_array_equal(codes, images[:, 1, 2] * 2.0)
 
 
@@ -121,20 +134,20 @@ def test_telling_the_python_runs_nothing_of_the_file(folder, ground_truth, tmp_p
 
 def test_names_of_the_scripts_main_are_those_of_the_challenges_evaluator(dilled, ground_truth):
     folder = dilled("return np.array(json.loads('[[0, 1]]') * len(x)) + len(os.sep)")
-    representation = representations.load(folder, ground_truth, allow_pickle=True)
+    representation = read_representation(folder, ground_truth, allow_pickle=True)
     images = ground_truth.sample_observations(3, np.random.RandomState(0))
     np.testing.assert_array_equal(representation.encode(images), [[1, 2]] * 3)
 
 
 def test_tensorflow_is_there_for_a_function_that_names_it(dilled, ground_truth):
     folder = dilled("return np.mean(tf.constant(x), (2, 3)) if gin and tf.placeholder else None")
-    representation = representations.load(folder, ground_truth, allow_pickle=True)
+    representation = read_representation(folder, ground_truth, allow_pickle=True)
     assert representation.latents == 3
 
 
 def test_what_the_function_leaves_in_its_main_stays_out_of_ours(dilled, ground_truth):
     folder = dilled("global ground_truth", "ground_truth = x", "return x[:, :, 0, 0]")
-    representations.load(folder, ground_truth, allow_pickle=True)
+    read_representation(folder, ground_truth, allow_pickle=True)
     assert not hasattr(sys.modules["__main__"], "ground_truth")
 
 
@@ -155,7 +168,7 @@ def test_a_name_that_only_the_script_had_is_told_with_the_remedy(dilled, ground_
     ],
 )
 def test_a_function_that_ends_the_process_is_told_in_one_line(dilled, ground_truth, line, fragment):
-    assert fragment in refusal(dilled(line), ground_truth)
+    assert fragment in refusal_of_the_worker(dilled(line), ground_truth)
 
 
 def test_a_pickle_that_exits_when_it_is_read_is_told(folder, ground_truth):
@@ -164,19 +177,11 @@ def test_a_pickle_that_exits_when_it_is_read_is_told(folder, ground_truth):
             return sys.exit, (0,)
 
     (folder / DILL).write_bytes(dill.dumps(Payload()))
-    assert "it calls exit(0)" in refusal(folder, ground_truth)
+    assert "it calls exit(0)" in refusal_of_the_worker(folder, ground_truth)
 
 
-def test_what_a_function_prints_while_it_is_tried_is_not_shown_twice(dilled, ground_truth, capfd):
+def test_what_a_function_prints_is_not_shown(dilled, ground_truth, capfd):
     folder = dilled("print('encoding', len(x))", "return x[:, :, 0, 0]")
-    representations.load(folder, ground_truth, allow_pickle=True)
-    assert capfd.readouterr().out.count("encoding 8\n") == 1
-
-
-def test_the_function_is_tried_in_the_callers_working_folder(
-    dilled, ground_truth, tmp_path, monkeypatch
-):
-    folder = dilled("return x[:, :, 0, 0] * len(open('weights.txt').read())")
-    (tmp_path / "weights.txt").write_text("two")
-    monkeypatch.chdir(tmp_path)
-    assert representations.load(folder, ground_truth, allow_pickle=True).latents == 3
+    with representations.start(folder / DILL) as process:
+        assert representations.read(process, ground_truth).latents == 3
+    assert capfd.readouterr() == ("", "")

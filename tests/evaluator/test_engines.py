@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from evaluator import engines, representations
+from evaluator import engines
 from evaluator.metrics import METRICS, reference
+from tests.evaluator.reading import prepare, read_representation
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = [
@@ -25,7 +26,7 @@ SMALL = [
 
 @pytest.fixture
 def representation(ground_truth, write_torchscript, make_encoder):
-    return representations.load(write_torchscript(make_encoder()), ground_truth)
+    return read_representation(write_torchscript(make_encoder()), ground_truth)
 
 
 @pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS.keys())
@@ -33,7 +34,7 @@ def test_both_engines_give_the_same_keys_and_record_the_same_configuration(
     ground_truth, representation, metric
 ):
     fast, reference = (
-        engines.prepare(engine, ground_truth, representation)[1](metric, 0, "challenge", SMALL)
+        prepare(engine, ground_truth, representation).score(metric, 0, "challenge", SMALL)
         for engine in engines.ENGINES
     )
     assert fast.values.keys() == reference.values.keys()
@@ -47,7 +48,7 @@ def test_both_engines_give_the_same_keys_and_record_the_same_configuration(
 def test_the_codes_are_kept_from_one_metric_to_the_next(ground_truth, representation):
     encoded = []
     watched = representation.counted(encoded.append)
-    _, score, _ = engines.prepare("fast", ground_truth, watched)
+    score = prepare("fast", ground_truth, watched).score
     for _ in range(2):
         encoded.clear()
         for metric in METRICS.values():
@@ -63,22 +64,20 @@ def test_a_sampled_posterior_is_scored_by_the_reference_with_a_warning(
             mean = images.mean((2, 3))
             return mean + torch.randn_like(mean)
 
-    sampled = representations.load(write_torchscript(Sampled()), ground_truth)
-    engine, score, warnings = engines.prepare("fast", ground_truth, sampled)
-    assert engine == "reference"
-    assert "second time" in warnings[0]
+    sampled = read_representation(write_torchscript(Sampled()), ground_truth)
+    ready = prepare("fast", ground_truth, sampled)
+    assert ready.engine == "reference"
+    assert "second time" in ready.warnings[0]
+    assert "second time" in ready.unproven
     expected = reference.run(METRICS["mig"], ground_truth, sampled, 0, "challenge", SMALL)
-    assert score(METRICS["mig"], 0, "challenge", SMALL).values == expected.values
+    assert ready.score(METRICS["mig"], 0, "challenge", SMALL).values == expected.values
 
 
 @pytest.mark.parametrize("engine", engines.ENGINES)
 def test_what_a_representation_warns_of_is_passed_on(ground_truth, write_torchscript, engine):
     layers = torch.nn.Flatten(), torch.nn.BatchNorm1d(48)
-    normalising = representations.load(
-        write_torchscript(torch.nn.Sequential(*layers)), ground_truth
-    )
-    _, _, warnings = engines.prepare(engine, ground_truth, normalising)
-    assert "call eval()" in warnings[0]
+    normalising = read_representation(write_torchscript(torch.nn.Sequential(*layers)), ground_truth)
+    assert "call eval()" in prepare(engine, ground_truth, normalising).warnings[0]
 
 
 def test_the_fast_engine_imports_neither_tensorflow_nor_disentanglement_lib(
@@ -89,13 +88,14 @@ def test_the_fast_engine_imports_neither_tensorflow_nor_disentanglement_lib(
 import sys
 from pathlib import Path
 import numpy as np
-from evaluator import engines, metrics, representations
+from evaluator import metrics
 from evaluator.ground_truth import GroundTruth
 from submission.datasets import Dataset
+from tests.evaluator.reading import prepare, read_representation
 images = np.random.RandomState(0).randint(0, 256, (120, 4, 4, 3)).astype(np.uint8)
 truth = GroundTruth(Dataset("noise", images, tuple("abcd"), (2, 3, 4, 5), (0, 1, 2, 3)))
-representation = representations.load(Path({str(folder)!r}), truth)
-_, score, _ = engines.prepare("fast", truth, representation)
+representation = read_representation(Path({str(folder)!r}), truth)
+score = prepare("fast", truth, representation).score
 for metric in metrics.METRICS.values():
     score(metric, 0, "challenge", {SMALL!r})
 print(sorted({{"tensorflow", "disentanglement_lib", "sklearn"}} & set(sys.modules)))
@@ -108,7 +108,7 @@ print(sorted({{"tensorflow", "disentanglement_lib", "sklearn"}} & set(sys.module
 
 def test_a_seed_gives_the_same_scores_twice_and_another_seed_others(ground_truth, representation):
     def scores(seed):
-        _, score, _ = engines.prepare("fast", ground_truth, representation)
+        score = prepare("fast", ground_truth, representation).score
         return {name: score(one, seed, "challenge", SMALL).values for name, one in METRICS.items()}
 
     np.random.seed(3)

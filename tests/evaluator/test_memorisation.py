@@ -1,6 +1,5 @@
 """The alarm for labels learnt by heart: what it tells, and what it doesn't."""
 
-import math
 import secrets
 import time
 from collections.abc import Callable
@@ -12,11 +11,11 @@ import torch
 from torch import nn
 
 import evaluator
-from evaluator import in_memory, memorisation, representations
-from evaluator.codes import Codes
+from evaluator import in_memory, memorisation
 from evaluator.ground_truth import GroundTruth
 from submission.datasets import Dataset, mpi3d_mini, secret_scene
 from tests.evaluator import forgeries
+from tests.evaluator.reading import encode_all, read_representation
 
 # The tests' networks are so small that a second thread only waits for the first.
 torch.set_num_threads(1)
@@ -63,13 +62,13 @@ def principal_components(dataset: Dataset) -> Callable[[np.ndarray], np.ndarray]
 def probed(model: object, dataset: Dataset) -> memorisation.Memorisation:
     truth = GroundTruth(dataset)
     of = in_memory.of_module if isinstance(model, nn.Module) else in_memory.of_function
-    return memorisation.probe(Codes(truth, of(model, truth)))
+    return memorisation.probe(encode_all(truth, of(model, truth)))
 
 
 def test_factors_found_by_a_hash_of_the_pixels_raise_the_alarm(scene, write_torchscript):
     truth = GroundTruth(scene)
     folder = write_torchscript(forgeries.LearntByHeart(scene.images, SIZES))
-    codes = Codes(truth, representations.load(folder, truth))
+    codes = encode_all(truth, read_representation(folder, truth))
     assert np.array_equal(
         codes[np.arange(512)], np.array(np.unravel_index(np.arange(512), SIZES)).T
     )
@@ -163,8 +162,7 @@ def test_codes_of_any_size_and_type_are_compared():
 
 def test_it_costs_well_under_a_second(scene):
     truth = GroundTruth(scene)
-    codes = Codes(truth, in_memory.of_module(network(), truth))
-    codes.fill(np.arange(math.prod(SIZES)))
+    codes = encode_all(truth, in_memory.of_module(network(), truth))
     start = time.process_time()
     memorisation.probe(codes)
     assert time.process_time() - start < 1

@@ -10,12 +10,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from evaluator import representations
+from evaluator import formats, representations
 from evaluator.codes import why_no_table
 from evaluator.compat import load_tensorflow
-from evaluator.representations import DILL, EXPORTED, ONNX, PYTORCH, TFHUB
+from evaluator.formats import DILL, EXPORTED, ONNX, PYTORCH, TFHUB
 from evaluator.udr import Settings, draw_codes
 from submission.errors import UserError
+from tests.evaluator.reading import read_representation
 
 
 @pytest.fixture
@@ -70,7 +71,7 @@ def write_saved_model(path: Path) -> None:
 
 def assert_refused(folder, ground_truth, *fragments, allow_pickle=False):
     with pytest.raises(UserError) as caught:
-        representations.load(folder, ground_truth, allow_pickle)
+        read_representation(folder, ground_truth, allow_pickle)
     message = str(caught.value)
     assert "\n" not in message
     assert str(folder) in message
@@ -84,7 +85,7 @@ def assert_refused(folder, ground_truth, *fragments, allow_pickle=False):
 @pytest.mark.parametrize("write", [write_hub_module, write_saved_model])
 def test_a_tensorflow_model_gives_the_codes_of_its_signature(folder, ground_truth, images, write):
     write(folder / TFHUB)
-    representation = representations.load(folder, ground_truth)
+    representation = read_representation(folder, ground_truth)
     assert representation.latents == 3
     assert representation.path == folder / TFHUB
     expected = images.astype(np.float32).reshape(10, 48) @ WEIGHTS
@@ -95,7 +96,7 @@ def test_torchscript_gets_channels_first_float32(
     ground_truth, images, write_torchscript, make_encoder
 ):
     encoder = make_encoder()
-    representation = representations.load(write_torchscript(encoder), ground_truth)
+    representation = read_representation(write_torchscript(encoder), ground_truth)
     with torch.no_grad():
         expected = encoder(torch.from_numpy(images.transpose(0, 3, 1, 2)).float()).numpy()
     np.testing.assert_allclose(representation.encode(images), expected, rtol=1e-5, atol=1e-6)
@@ -106,7 +107,7 @@ def test_torchscript_gets_channels_first_float32(
 def test_a_traced_module_is_torchscript_too(folder, ground_truth, make_encoder):
     traced = torch.jit.trace(make_encoder(), torch.zeros(1, 3, 4, 4))
     torch.jit.save(traced, str(folder / PYTORCH))
-    assert representations.load(folder, ground_truth).latents == 6
+    assert read_representation(folder, ground_truth).latents == 6
 
 
 @pytest.mark.parametrize("zipped", [True, False])
@@ -115,14 +116,14 @@ def test_a_pickled_module_needs_the_flag(folder, ground_truth, images, make_enco
     # Before PyTorch 1.6, the challenge's, torch.save wrote a bare pickle.
     torch.save(encoder, folder / PYTORCH, _use_new_zipfile_serialization=zipped)
     assert_refused(folder, ground_truth, "--allow-pickle")
-    codes = representations.load(folder, ground_truth, allow_pickle=True).encode(images)
+    codes = read_representation(folder, ground_truth, allow_pickle=True).encode(images)
     assert codes.shape == (10, 6)
 
 
 def test_a_dilled_function_needs_the_flag_and_gets_channels_first(folder, ground_truth, images):
     (folder / DILL).write_bytes(dill.dumps(lambda batch: batch[:, :, 1, 2] * 2.0))
     assert_refused(folder, ground_truth, "--allow-pickle")
-    representation = representations.load(folder, ground_truth, allow_pickle=True)
+    representation = read_representation(folder, ground_truth, allow_pickle=True)
     np.testing.assert_array_equal(representation.encode(images), images[:, 1, 2, :] * 2.0)
 
 
@@ -134,25 +135,25 @@ def test_without_the_flag_no_code_of_a_pickle_runs(folder, ground_truth, tmp_pat
     for name in (PYTORCH, DILL):
         (folder / name).write_bytes(pickle.dumps(Payload()))
         with pytest.raises(UserError):
-            representations.load(folder, ground_truth)
+            read_representation(folder, ground_truth)
         (folder / name).unlink()
     assert not (tmp_path / "ran").exists()
 
 
 def test_tfhub_precedes_pytorch_and_pytorch_precedes_dill(folder):
     (folder / DILL).write_bytes(dill.dumps(len))
-    assert representations.find(folder, allow_pickle=True).name == DILL
+    assert formats.find(folder, allow_pickle=True).name == DILL
     (folder / PYTORCH).write_bytes(b"no pickle")
-    assert representations.find(folder).name == PYTORCH
+    assert formats.find(folder).name == PYTORCH
     (folder / TFHUB).mkdir()
     (folder / TFHUB / "saved_model.pb").touch()
-    assert representations.find(folder).name == TFHUB
+    assert formats.find(folder).name == TFHUB
 
 
 @pytest.mark.parametrize("training", [False, True])
 def test_the_fast_way_computes_what_the_module_does(ground_truth, write_torchscript, training):
     module = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), nn.ReLU(), nn.Flatten(), nn.Linear(8, 5))
-    representation = representations.load(write_torchscript(module.train(training)), ground_truth)
+    representation = read_representation(write_torchscript(module.train(training)), ground_truth)
     pixels = np.random.RandomState(0).randint(0, 256, (16, 4, 4, 3)).astype(np.uint8)
     np.testing.assert_allclose(
         representation.encode_pixels(pixels, 255), representation.encode(pixels / 255), atol=1e-6
@@ -161,8 +162,8 @@ def test_the_fast_way_computes_what_the_module_does(ground_truth, write_torchscr
 
 def test_a_module_runs_in_the_mode_it_was_saved_in(ground_truth, write_torchscript):
     dropout = nn.Sequential(nn.Flatten(), nn.Dropout(0.5))
-    assert not representations.load(write_torchscript(dropout), ground_truth).repeatable
-    assert representations.load(write_torchscript(dropout.eval()), ground_truth).repeatable
+    assert not read_representation(write_torchscript(dropout), ground_truth).repeatable
+    assert read_representation(write_torchscript(dropout.eval()), ground_truth).repeatable
 
 
 # Models that change what they are given, or what they gave
@@ -192,7 +193,7 @@ def double(batch):
 def test_a_module_that_works_in_place_is_a_function_of_the_image(
     ground_truth, write_torchscript, module
 ):
-    representation = representations.load(write_torchscript(module()), ground_truth)
+    representation = read_representation(write_torchscript(module()), ground_truth)
     assert representation.repeatable
     assert why_no_table(ground_truth, representation) is None
 
@@ -201,7 +202,7 @@ def test_a_dilled_function_that_works_in_place_leaves_the_images_alone(
     folder, ground_truth, images
 ):
     (folder / DILL).write_bytes(dill.dumps(double, recurse=True))
-    representation = representations.load(folder, ground_truth, allow_pickle=True)
+    representation = read_representation(folder, ground_truth, allow_pickle=True)
     before = images.copy()
     np.testing.assert_allclose(representation.encode(images), 2 * before.mean((1, 2)), rtol=1e-5)
     np.testing.assert_array_equal(images, before)
@@ -209,7 +210,7 @@ def test_a_dilled_function_that_works_in_place_leaves_the_images_alone(
 
 
 def test_udr_shows_every_model_the_same_images(ground_truth, write_torchscript):
-    changing = representations.load(write_torchscript(InPlace()), ground_truth).encode
+    changing = read_representation(write_torchscript(InPlace()), ground_truth).encode
     first, second = draw_codes(ground_truth, [changing, changing], Settings(30, 10, 0, 0), 0)
     np.testing.assert_array_equal(first, second)
 
@@ -249,7 +250,7 @@ def test_an_exported_program_is_read_with_the_flag(folder, ground_truth, images,
     write_exported(encoder, folder / name)
     # torch.export.load says of itself that it uses pickle.
     assert_refused(folder, ground_truth, "--allow-pickle")
-    representation = representations.load(folder, ground_truth, allow_pickle=True)
+    representation = read_representation(folder, ground_truth, allow_pickle=True)
     np.testing.assert_allclose(representation.encode(images), expected, rtol=1e-5, atol=1e-6)
     assert representation.repeatable
 
@@ -258,18 +259,18 @@ def test_an_exported_program_is_read_with_the_flag(folder, ground_truth, images,
 def test_an_onnx_model_is_read(folder, ground_truth, images, flattened, name):
     encoder, expected = flattened
     write_onnx(encoder, folder / name)
-    representation = representations.load(folder, ground_truth)
+    representation = read_representation(folder, ground_truth)
     np.testing.assert_allclose(representation.encode(images), expected, rtol=1e-4, atol=1e-5)
     assert representation.repeatable
 
 
 def test_the_challenges_formats_precede_the_later_ones(folder, flattened):
     write_onnx(flattened[0], folder / ONNX)
-    assert representations.find(folder).name == ONNX
+    assert formats.find(folder).name == ONNX
     write_exported(flattened[0], folder / EXPORTED)
-    assert representations.find(folder, allow_pickle=True).name == EXPORTED
+    assert formats.find(folder, allow_pickle=True).name == EXPORTED
     (folder / DILL).write_bytes(dill.dumps(len))
-    assert representations.find(folder, allow_pickle=True).name == DILL
+    assert formats.find(folder, allow_pickle=True).name == DILL
 
 
 def test_an_exported_program_of_a_fixed_batch_is_told(folder, ground_truth, make_encoder):
@@ -316,7 +317,7 @@ def test_images_are_given_in_the_precision_of_the_weights(
         write_exported(encoder, folder / name, dtype)
     else:
         write_onnx(encoder, folder / name)
-    representation = representations.load(folder, ground_truth, allow_pickle=True)
+    representation = read_representation(folder, ground_truth, allow_pickle=True)
     np.testing.assert_allclose(representation.encode(images), expected, rtol=0.01, atol=0.01)
 
 
@@ -330,7 +331,7 @@ def test_a_network_that_views_its_features_as_rows_is_read(ground_truth, images,
             return self.convolution(images.mul_(2)).view(len(images), -1)
 
     network = Views()
-    representation = representations.load(write_torchscript(network), ground_truth)
+    representation = read_representation(write_torchscript(network), ground_truth)
     with torch.no_grad():
         expected = network(torch.from_numpy(images.transpose(0, 3, 1, 2).copy()).float()).numpy()
     np.testing.assert_allclose(representation.encode(images), expected, rtol=1e-5, atol=1e-6)
@@ -355,7 +356,7 @@ def test_layers_left_in_training_mode_are_told(folder, ground_truth, training, f
         torch.save(network, folder / name)
     else:
         write_exported(network, folder / name)
-    told = "; ".join(representations.load(folder, ground_truth, allow_pickle=True).warnings)
+    told = "; ".join(read_representation(folder, ground_truth, allow_pickle=True).warnings)
     assert ("call eval()" in told) == training
     layers = ("batch_norm", "dropout") if form == "export" else ("BatchNorm2d", "Dropout")
     assert all((layer in told) == training for layer in layers)
@@ -395,7 +396,7 @@ def test_a_saved_model_that_keras_exports_is_read(folder, ground_truth, images):
         return tensorflow.reshape(keras_tensor, [-1, 48]) @ module.weights
 
     tensorflow.saved_model.save(module, str(folder / TFHUB), signatures=serve)
-    representation = representations.load(folder, ground_truth)
+    representation = read_representation(folder, ground_truth)
     expected = images.astype(np.float32).reshape(10, 48) @ WEIGHTS
     np.testing.assert_allclose(representation.encode(images), expected, rtol=1e-5, atol=1e-5)
 
@@ -410,7 +411,7 @@ def test_the_hub_module_of_a_trained_model_is_told(folder, ground_truth):
 
 def test_a_runs_folder_leads_to_its_representation(write_torchscript, make_encoder):
     folder = write_torchscript(make_encoder())
-    assert representations.find(folder.parent) == folder / PYTORCH
+    assert formats.find(folder.parent) == folder / PYTORCH
 
 
 def test_a_file_of_a_formats_name_is_the_representation_whatever_stands_beside_it(
@@ -418,8 +419,8 @@ def test_a_file_of_a_formats_name_is_the_representation_whatever_stands_beside_i
 ):
     folder = write_torchscript(make_encoder())
     write_saved_model(folder / TFHUB)
-    assert representations.find(folder / PYTORCH) == folder / PYTORCH
-    assert representations.find(folder / TFHUB) == folder / TFHUB
+    assert formats.find(folder / PYTORCH) == folder / PYTORCH
+    assert formats.find(folder / TFHUB) == folder / TFHUB
 
 
 def test_a_file_of_another_name_is_told_what_it_is(folder, ground_truth, flattened):
@@ -579,7 +580,7 @@ def test_a_network_for_other_channels_is_told_what_the_data_set_gives(
 
 def test_codes_that_turn_nan_during_a_metric_are_told(folder, ground_truth, images):
     (folder / DILL).write_bytes(dill.dumps(lambda batch: batch[:, :, 0, 0] / (len(batch) != 10)))
-    representation = representations.load(folder, ground_truth, allow_pickle=True)
+    representation = read_representation(folder, ground_truth, allow_pickle=True)
     with pytest.raises(UserError, match="not finite"), np.errstate(all="ignore"):
         representation.encode(images)
 

@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evaluator import metrics
-from evaluator.codes import Codes
 from evaluator.compat import load_metric_module
 from evaluator.ground_truth import GroundTruth
 from evaluator.metrics import METRICS
@@ -18,6 +17,7 @@ from evaluator.metrics.reference import run
 from evaluator.representations import Representation
 from submission.datasets import Dataset
 from submission.errors import UserError
+from tests.evaluator.reading import encode_all
 
 SIZES = (2, 3, 4, 5)
 SMALL = {
@@ -63,7 +63,7 @@ def arguments(name):
 
 
 def fast(truth, representation, name, seed=0):
-    return METRICS[name].compute(Codes(truth, representation), seed, **arguments(name))
+    return METRICS[name].compute(encode_all(truth, representation), seed, **arguments(name))
 
 
 def reference(truth, representation, name, seed=0):
@@ -131,7 +131,7 @@ def test_sap_of_continuous_factors_equals_the_reference(truth, from_table):
         [*sizes, "sap_score.continuous_factors = True"],
     )
     chosen = arguments("sap_score") | {"continuous_factors": True}
-    ours = METRICS["sap_score"].compute(Codes(truth, representation), 0, **chosen)
+    ours = METRICS["sap_score"].compute(encode_all(truth, representation), 0, **chosen)
     assert ours == theirs.values
 
 
@@ -142,7 +142,7 @@ def test_dci_lies_within_the_spread_of_the_reference(truth, from_table):
     module = load_metric_module("dci")
     random_state = np.random.RandomState(0)
     train, test = (draw(truth.dataset, num, 16, random_state) for num in (300, 150))
-    codes = Codes(truth, representation)
+    codes = encode_all(truth, representation)
     for seed in range(2):
         np.random.seed(seed)
         scores = module._compute_dci(

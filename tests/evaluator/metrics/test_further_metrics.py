@@ -4,13 +4,13 @@ import gin
 import numpy as np
 import pytest
 
-from evaluator import engines, metrics, representations
-from evaluator.codes import Codes
+from evaluator import engines, metrics
 from evaluator.compat import load_metric_module
 from evaluator.ground_truth import GroundTruth
 from evaluator.metrics import ALL_METRICS, FURTHER_METRICS, reference
 from evaluator.representations import Representation
 from submission.errors import UserError
+from tests.evaluator.reading import encode_all, prepare, read_representation
 
 SMALL = {
     "dci": ["dci.num_train = 120", "dci.num_test = 70"],
@@ -25,21 +25,22 @@ ON_THE_TABLE = ["beta_vae", "modularity", "explicitness"]
 
 def score(name, truth, representation, engine, seed=0):
     metric = ALL_METRICS[name]
-    _, compute, warnings = engines.prepare(engine, truth, representation)
-    assert not warnings
-    return compute(metric, seed, "challenge", SMALL[metric.computation])
+    ready = prepare(engine, truth, representation, [metric], SMALL[metric.computation])
+    # A table of codes is learnt by heart.
+    assert all("by heart" in one for one in ready.warnings)
+    return ready.score(metric, seed, "challenge", SMALL[metric.computation])
 
 
 @pytest.fixture
 def tangled(ground_truth, write_torchscript, make_encoder):
-    return representations.load(write_torchscript(make_encoder()), ground_truth)
+    return read_representation(write_torchscript(make_encoder()), ground_truth)
 
 
 @pytest.fixture
 def perfect(make_dataset, write_torchscript, lookup):
     sizes = (2, 3, 4, 5)
     truth = GroundTruth(make_dataset(sizes))
-    return truth, representations.load(write_torchscript(lookup(sizes)), truth)
+    return truth, read_representation(write_torchscript(lookup(sizes)), truth)
 
 
 @pytest.mark.parametrize("name", ON_THE_TABLE)
@@ -77,7 +78,7 @@ def test_the_reference_is_a_direct_call(name, ground_truth, tangled):
 
 def test_no_image_is_encoded_twice(ground_truth, tangled):
     encoded = []
-    codes = Codes(ground_truth, tangled.counted(encoded.append))
+    codes = encode_all(ground_truth, tangled.counted(encoded.append))
     for seed in range(3):
         reference.run_on_codes(
             codes, FURTHER_METRICS["beta_vae"], seed, "challenge", SMALL["beta_vae"]
@@ -110,7 +111,7 @@ def test_the_factors_themselves_score_one(name, perfect):
 @pytest.mark.parametrize("engine", engines.ENGINES)
 def test_explicitness_of_a_constant_is_chance(engine, ground_truth, write_torchscript, constant):
     """disentanglement_lib divides by its deviation of 0."""
-    representation = representations.load(write_torchscript(constant(0.5)), ground_truth)
+    representation = read_representation(write_torchscript(constant(0.5)), ground_truth)
     result = score("explicitness", ground_truth, representation, engine)
     assert result.score == pytest.approx(0.5)
     assert result.values["modularity_score"] == 0

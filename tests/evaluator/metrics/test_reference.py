@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from evaluator import metrics, representations
+from evaluator import metrics
 from evaluator.compat import load_metric_module, load_tensorflow
 from evaluator.ground_truth import GroundTruth
 from evaluator.metrics import METRICS, reference
 from evaluator.representations import Representation
 from submission.datasets import Dataset
 from submission.errors import UserError
+from tests.evaluator.reading import read_representation
 
 # Sizes at which all five take about a second.
 SMALL = {
@@ -36,7 +37,7 @@ def run(name, ground_truth, representation, seed=0, bindings=None):
 
 @pytest.fixture
 def tangled(ground_truth, write_torchscript, make_encoder):
-    return representations.load(write_torchscript(make_encoder()), ground_truth)
+    return read_representation(write_torchscript(make_encoder()), ground_truth)
 
 
 # The reference engine is disentanglement_lib
@@ -62,7 +63,7 @@ def test_the_five_scores_are_those_of_a_direct_call(published, write_torchscript
     """Nothing of ours in the direct call: their data set, plain PyTorch, their gin bindings."""
     theirs, ours = published
     folder = write_torchscript(make_encoder())
-    representation = representations.load(folder, ours)
+    representation = read_representation(folder, ours)
     model = torch.jit.load(str(folder / "pytorch_model.pt"))
 
     def represent(images):
@@ -122,7 +123,7 @@ def test_another_seed_gives_another_score(ground_truth, tangled):
 def score_perfect(make_dataset, write_torchscript, lookup):
     def score(name, sizes, bindings):
         truth = GroundTruth(make_dataset(sizes))
-        perfect = representations.load(write_torchscript(lookup(sizes)), truth)
+        perfect = read_representation(write_torchscript(lookup(sizes)), truth)
         return run(name, truth, perfect, bindings=bindings).score
 
     return score
@@ -180,7 +181,7 @@ def test_every_metric_of_a_constant_is_zero(name, value, ground_truth, write_tor
     FactorVAE: every latent is pruned. SAP, MIG: best and second best are equal. IRS: every latent
     is dropped, where disentanglement_lib itself does it only if rounding leaves a variance of 0.
     """
-    representation = representations.load(write_torchscript(constant(value)), ground_truth)
+    representation = read_representation(write_torchscript(constant(value)), ground_truth)
     assert run(name, ground_truth, representation).score == pytest.approx(0, abs=1e-12)
 
 
@@ -198,7 +199,7 @@ def test_irs_without_constants_warns_and_keeps_the_other_latents(ground_truth, t
 @pytest.mark.parametrize("name", ["sap_score", "mig"])
 def test_one_latent_has_no_second_best(name, ground_truth, write_torchscript, make_encoder):
     folder = write_torchscript(make_encoder(latents=1))
-    representation = representations.load(folder, ground_truth)
+    representation = read_representation(folder, ground_truth)
     with pytest.raises(UserError, match="second best"):
         run(name, ground_truth, representation)
 

@@ -1,4 +1,5 @@
 import io
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,12 @@ from evaluator.report.traversals import (
     Autoencoder,
     animate,
     draw_pictures,
-    load_autoencoder,
+    opened,
     strip_png,
     traverse,
 )
 from submission.datasets import Dataset
+from submission.runs.folder import RunFolder
 
 LATENTS = 3
 
@@ -46,8 +48,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 @pytest.fixture(scope="module")
-def model(files: tuple[Path, Path]) -> Autoencoder:
-    return load_autoencoder(*files)
+def model(files: tuple[Path, Path]) -> Iterator[Autoencoder]:
+    with opened([RunFolder(files[0].parent.parent)], (12, 12, 3)) as (model,):
+        yield model
 
 
 @pytest.fixture(scope="module")
@@ -59,9 +62,9 @@ def dataset() -> Dataset:
 class InPlace(torch.nn.Module):
     """Changes what it is given, and what it gave."""
 
-    def __init__(self) -> None:
+    def __init__(self, answer: torch.Tensor) -> None:
         super().__init__()
-        self.answer = torch.zeros(2, 1, 1, 3)
+        self.answer = answer
 
     def forward(self, given: torch.Tensor) -> torch.Tensor:
         given.mul_(2)
@@ -69,17 +72,18 @@ class InPlace(torch.nn.Module):
 
 
 def test_a_model_that_changes_tensors_in_place_changes_nothing_here(tmp_path: Path) -> None:
-    torch.jit.script(InPlace()).save(str(tmp_path / "model.pt"))
-    model = load_autoencoder(tmp_path / "model.pt", tmp_path / "model.pt")
+    run = RunFolder(tmp_path)
+    for path, answer in ((run.model, torch.zeros(2, 3)), (run.decoder, torch.zeros(2, 1, 4, 4))):
+        path.parent.mkdir()
+        torch.jit.script(InPlace(answer)).save(str(path))
     grey = np.full((2, 4, 4, 1), 0.25, np.float32)
-    codes = np.full((4, 3), 0.25, np.float32)
-    first = model.encode(grey)
-    model.encode(grey)
+    codes = np.full((2, 3), 0.25, np.float32)
+    with opened([run], (4, 4, 1)) as (model,):
+        first = model.encode(grey), model.decode(codes)
+        model.encode(grey), model.decode(codes)
     assert (grey == 0.25).all()
-    assert (first == 1).all()
-    model = load_autoencoder(tmp_path / "model.pt", tmp_path / "model.pt")
-    assert model.decode(codes / 8, batch_size=2).shape == (4, 1, 3, 1)
     assert (codes == 0.25).all()
+    assert all((one == 1).all() for one in first)
 
 
 def test_encoder_gets_channels_first(model: Autoencoder, dataset: Dataset) -> None:
@@ -88,8 +92,9 @@ def test_encoder_gets_channels_first(model: Autoencoder, dataset: Dataset) -> No
 
 
 def test_decoding_is_the_same_in_batches(model: Autoencoder) -> None:
-    codes = np.random.RandomState(0).randn(5, LATENTS).astype(np.float32)
-    np.testing.assert_array_equal(model.decode(codes, batch_size=2), model.decode(codes))
+    codes = np.random.RandomState(0).randn(70, LATENTS).astype(np.float32)
+    single = np.concatenate([model.decode(codes[row : row + 1]) for row in range(len(codes))])
+    np.testing.assert_array_equal(model.decode(codes), single)
 
 
 def test_a_traversal_moves_one_latent_and_holds_the_others(model: Autoencoder) -> None:

@@ -90,15 +90,6 @@ def test_the_error_is_the_mean_square_over_pixels_of_the_same_images(results, da
     assert errors[results.runs[0].name] == pytest.approx(expected, rel=1e-5)
 
 
-def test_the_number_of_threads_is_as_before(results, dataset):
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    models.reconstruction_errors(results, dataset)
-    models.traversals(results, dataset)
-    assert torch.get_num_threads() == 2
-    torch.set_num_threads(before)
-
-
 def test_a_strip_is_smaller_as_webp_and_looks_the_same():
     ramp = np.linspace(0, 1, 64, dtype=np.float32)
     images = np.broadcast_to(ramp[None, :, None, None], (7, 64, 64, 3))
