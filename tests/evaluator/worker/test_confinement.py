@@ -3,16 +3,13 @@
 import json
 import os
 import socket
-import subprocess
-import sys
-import textwrap
 from pathlib import Path
 
 import pytest
 
-from evaluator.worker import confinement, landlock
-from evaluator.worker.confinement import BUBBLEWRAP, LANDLOCK, NOWHERE
-from submission.runs.processes import search_path
+from evaluator.worker.confinement import BUBBLEWRAP, LANDLOCK
+from submission.installation import ROOT
+from tests.evaluator.worker.child import missing, run
 
 MEMORY = 4 * 2**30
 
@@ -155,32 +152,6 @@ ATTEMPTS = [
 ]
 
 
-def run(code, *arguments, wall=LANDLOCK, readable=(), descriptors=()):
-    """What a process prints that was started as the worker is."""
-    command = [sys.executable, "-c", textwrap.dedent(code), *arguments]
-    if wall == BUBBLEWRAP:
-        command = confinement.bubblewrap(command, readable)
-    done = subprocess.run(
-        command,
-        env={"PYTHONPATH": search_path(), "HOME": NOWHERE},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        pass_fds=descriptors,
-        timeout=200,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout
-
-
-def missing(wall):
-    if wall == LANDLOCK and landlock.version() == 0:
-        return "this kernel has no Landlock"
-    if wall == BUBBLEWRAP and not confinement.bubblewrap_works():
-        return "bubblewrap is not installed, or may not be used"
-    return None
-
-
 @pytest.fixture(scope="module", params=[LANDLOCK, BUBBLEWRAP, "seccomp alone"])
 def outcomes(request, tmp_path_factory):
     """What became of every attempt, by its code, in one process behind the wall."""
@@ -207,7 +178,7 @@ def outcomes(request, tmp_path_factory):
         "model": str(model),
         "secret": str(secret),
         "home": str(home),
-        "checkout": str(confinement.ROOT),
+        "checkout": str(ROOT),
         "parent": os.getpid(),
         "port": listeners[2].getsockname()[1],
         "limit": MEMORY,
