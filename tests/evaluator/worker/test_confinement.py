@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from evaluator.worker import confinement, landlock
 from evaluator.worker.confinement import BUBBLEWRAP, LANDLOCK
 from submission.installation import ROOT
 from tests.evaluator.worker.child import missing, run
@@ -239,3 +240,45 @@ def test_computing_goes_on(outcomes, what):
     if "/dev/null" in ALLOWED[what] and wall != LANDLOCK:
         pytest.skip("it opens no file for writing, whichever it is")
     assert told[ALLOWED[what]] == "done"
+
+
+def test_a_process_of_several_threads_is_refused():
+    """Those that run already would stay as free as they were."""
+    told = run(
+        """
+from evaluator.worker import confinement
+import threading
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+try:
+    confinement.confine([], 2**30)
+except RuntimeError as error:
+    print(error)
+"""
+    )
+    assert told.startswith("a process is confined before")
+
+
+def test_nothing_hides_files_where_neither_wall_is_to_be_had(monkeypatch):
+    monkeypatch.setattr(landlock, "version", lambda: 0)
+    monkeypatch.setenv("PATH", "")
+    assert confinement.kind.__wrapped__() is None
+
+
+@pytest.mark.skipif(missing(BUBBLEWRAP) is not None, reason="bubblewrap is missing")
+def test_bubblewrap_takes_the_place_of_landlock(monkeypatch):
+    monkeypatch.setattr(landlock, "version", lambda: 0)
+    assert confinement.kind.__wrapped__() == BUBBLEWRAP
+
+
+def test_to_be_confined_takes_milliseconds():
+    told = run(
+        """
+import time
+from evaluator.worker import confinement
+start = time.perf_counter()
+confinement.confine([], 2**30)
+print(time.perf_counter() - start)
+"""
+    )
+    # 0.001 s on two cores; the machine may have other things to do.
+    assert float(told) < 0.5

@@ -13,6 +13,7 @@ from tests.evaluator.worker.attacks import (
     Reads,
     Saves,
     SavesWhenRead,
+    Swells,
     write_saved_model,
     write_torchscript,
 )
@@ -55,6 +56,8 @@ def torchscript(request, tmp_path_factory):
         "saved when read": SavesWhenRead(str(folder / "saved when read")),
         "encoder": encoder,
     }
+    if request.param:
+        models["swollen"] = Swells()
     paths = {
         name: write_torchscript(module, folder / f"{name}.pt") for name, module in models.items()
     }
@@ -84,6 +87,13 @@ def test_a_torchscript_model_makes_no_file(torchscript, name):
     assert (folder / name).exists() == (not confined)
     # PyTorch doesn't look whether a file was written.
     assert told[name] == [[1.0] * 48] * 2
+
+
+def test_a_model_that_takes_more_memory_than_it_may_ends_in_an_error(torchscript):
+    confined, _, told, _ = torchscript
+    if not confined:
+        pytest.skip("the machine's memory would be its limit")
+    assert "can't allocate memory" in told["swollen"]
 
 
 def test_an_encoder_gives_the_same_bits_when_it_is_confined(torchscript):
