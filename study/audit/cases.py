@@ -1,5 +1,6 @@
 """What an audit scores: each family at each value of its dial, and each baseline, over seeds."""
 
+import ast
 import hashlib
 import itertools
 import json
@@ -115,7 +116,7 @@ class Audit:
         digest = hashlib.sha256(json.dumps(said).encode())
         for folder, pattern in _DECIDING:
             for path in sorted(folder.glob(pattern)):
-                digest.update(path.read_bytes())
+                digest.update(_said_by(path).encode())
         return digest.hexdigest()[:16]
 
     def cases(self, group: str) -> list[Case]:
@@ -206,6 +207,26 @@ _DECIDING = (
     (GIN_FOLDER / "evaluation", "*.gin"),
     *((Path(__file__).parent, f"{name}.py") for name in ("baselines", "cases", "families", "grid")),
 )
+
+
+def _said_by(path: Path) -> str:
+    """What a file says to the interpreter: of Python without comments and docstrings."""
+    text = path.read_text()
+    if path.suffix != ".py":
+        return text
+    tree = ast.parse(text)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef):
+            node.body = [line for line in node.body if not _is_docstring(line)]
+    return ast.dump(tree)
+
+
+def _is_docstring(line: ast.stmt) -> bool:
+    return (
+        isinstance(line, ast.Expr)
+        and isinstance(line.value, ast.Constant)
+        and isinstance(line.value.value, str)
+    )
 
 
 def groups() -> list[str]:

@@ -11,7 +11,7 @@ import pytest
 
 from evaluator.metrics import registry
 from evaluator.metrics.mig import MIG
-from study.audit import page, running
+from study.audit import cases, page, running
 from study.audit.cases import UDR, Audit, groups
 from submission.datasets import Dataset
 
@@ -54,6 +54,15 @@ def test_scores_depend_on_the_metrics_asked_for_and_on_the_preset():
     audit = audit_of("mig")
     other = audit_of("sap_score")
     assert audit.identity == audit_of("mig").identity != other.identity
+
+
+def test_a_comment_makes_no_score_stale_and_a_number_does(tmp_path):
+    texts = ('"""One."""\nx = 1  # here\n', '"""Another."""\nx = 1\n', '"""One."""\nx = 2\n')
+    said = []
+    for text in texts:
+        (tmp_path / "code.py").write_text(text)
+        said.append(cases._said_by(tmp_path / "code.py"))
+    assert said[0] == said[1] != said[2]
 
 
 def test_a_setting_is_scored_by_those_that_read_it_alone(tmp_path):
