@@ -20,7 +20,7 @@ from study.audit.baselines import BASELINES
 from study.audit.cases import UDR, Audit
 from study.audit.families import FAMILIES, INVARIANCE, PROPERTIES, PROTOCOL, Family
 from study.audit.grid import Grid, factors_of, grid_of
-from study.audit.verdicts import Curve, Verdict
+from study.audit.verdicts import Curve, Summary, Verdict
 from study.report import figures, wording
 from study.report.figures import Panel
 from submission.errors import UserError
@@ -31,6 +31,14 @@ TITLES = {name: metric.title for name, metric in ALL_METRICS.items()} | {UDR: "U
 DIALS = ("noisy", "mixed", "dropped")
 """On which the scores of methods are placed."""
 
+_CARBONNEAU = (
+    ("5.2, perfect with noise", "drowned"),
+    ("5.3, less compact and modular", "blended"),
+    ("5.4, modular, not compact: cosine and sine", "circled"),
+    ("5.4, modular, not compact: copies", "copied"),
+    ("5.5, nonlinear", "bent"),
+    ("5.6, factors that are not measured", "with_noise"),
+)
 # Short enough to stand beside a line's end.
 _BASELINE_TITLES = {
     "constant": "Constant",
@@ -128,6 +136,7 @@ def write(audit: Audit, folder: Path, table1: Path | None = None) -> Path:
         titles=TITLES,
         table=table,
         ranges=ranges,
+        monotone={name: _monotone(summaries) for name, summaries in table.items()},
         untrained=_untrained(scores),
         properties=PROPERTIES,
         sections=sections,
@@ -142,6 +151,10 @@ def write(audit: Audit, folder: Path, table1: Path | None = None) -> Path:
         placed=_by_method(placed),
         sentences=_placed_sentences(placed),
         dials={name: FAMILIES[name] for name in DIALS},
+        carbonneau=[
+            (experiment, name, {metric: judged.get((name, metric)) for metric in names})
+            for experiment, name in _CARBONNEAU
+        ],
         samples=_sample_rows(curves, names),
         shown_samples=_SHOWN_SAMPLES,
         checks=closed_forms.check(closed_forms.closed_forms(grid), scores)
@@ -275,6 +288,17 @@ def _claims(metric: str, judged: Mapping[tuple[str, str], Verdict]) -> list[tupl
     return told
 
 
+def _monotone(summaries: Mapping[str, Summary]) -> tuple[int, int]:
+    """Along how many of the dials that break a property a metric is monotone."""
+    judged = [
+        verdict
+        for broken, summary in summaries.items()
+        for verdict in summary.verdicts
+        if broken != INVARIANCE and verdict.kind != verdicts.NOTHING
+    ]
+    return sum(verdict.monotone for verdict in judged), len(judged)
+
+
 def _sample_rows(
     curves: Mapping[tuple[str, str], Curve], names: Sequence[str]
 ) -> list[tuple[str, list[tuple[float, float] | None]]]:
@@ -332,7 +356,9 @@ def _placed(
     for method, whose, metric, score in given:
         on = {name: curves[name, metric] for name in DIALS if (name, metric) in curves}
         if on:
-            places = {name: verdicts.place(curve, score) for name, curve in on.items()}
+            places = {
+                name: verdicts.place(on[name], score) if name in on else None for name in DIALS
+            }
             worth = band["metrics"].get(metric, {})
             nothing = bool(worth) and score <= max(high for _, high in worth.values())
             found.append(_Placed(method, whose, metric, score, places, nothing))
