@@ -68,10 +68,11 @@ def audit(arguments: argparse.Namespace) -> int:
     planned = _planned(arguments)
     output = arguments.output or _DEFAULT_FOLDER / f"{planned.dataset}-{planned.preset}"
     folder = StudyFolder(output.absolute())
-    with sole_study(folder):
-        # What follows imports matplotlib and pandas; most mistakes are told by now.
-        from study.audit import page, running
+    # matplotlib and pandas are imported only now, so that most mistakes are told at once.
+    from study.audit import page, running
 
+    table1 = page.read_table1(arguments.table1) if arguments.table1 else None
+    with sole_study(folder):
         total = len(planned.all_cases())
         display = Display()
         try:
@@ -87,7 +88,7 @@ def audit(arguments: argparse.Namespace) -> int:
             return EXIT_FAILED
         finally:
             display.close()
-        written = page.write(planned, folder.path, arguments.table1)
+        written = page.write(planned, folder.path, table1)
     print(f"audit: {written}")
     return EXIT_DONE
 

@@ -91,7 +91,7 @@ class _Placed:
     of_nothing: bool
 
 
-def write(audit: Audit, folder: Path, table1: Path | None = None) -> Path:
+def write(audit: Audit, folder: Path, table1: pd.DataFrame | None = None) -> Path:
     """Writes `audit.html` and what stands beside it from the scores of an audit.
 
     The same scores give the same files, to the byte.
@@ -100,15 +100,14 @@ def write(audit: Audit, folder: Path, table1: Path | None = None) -> Path:
         audit: The audit.
         folder: Holds `scores/`; gets `audit.html`, `scores.csv`, `verdicts.csv`, `baselines.json`
             and `figures/`.
-        table1: A study's `table1.csv`, whose scores are placed on the dials beside the paper's.
+        table1: What `read_table1` gives: its scores are placed on the dials beside the paper's.
 
     Returns:
         The page's path.
 
     Raises:
-        UserError: `table1` is no such file, or the folder can't be written.
+        UserError: The folder can't be written.
     """
-    own = _read_table1(table1) if table1 is not None else None
     grid = grid_of(audit.images)
     scores = running.read(audit, folder / "scores")
     curves = verdicts.curves(scores)
@@ -119,7 +118,7 @@ def write(audit: Audit, folder: Path, table1: Path | None = None) -> Path:
     sections = _sections(audit, grid, curves, judged)
     baselines = _baseline_panels(scores, names)
     band = bands(scores, audit)
-    placed = _placed(curves, own, band)
+    placed = _placed(curves, table1, band)
 
     write_text(folder / "scores.csv", scores.to_csv(index=False, lineterminator="\n"))
     write_text(folder / "verdicts.csv", _rows(judged).to_csv(index=False, lineterminator="\n"))
@@ -169,6 +168,25 @@ def write(audit: Audit, folder: Path, table1: Path | None = None) -> Path:
     path = folder / "audit.html"
     write_text(path, page)
     return path
+
+
+def read_table1(path: Path) -> pd.DataFrame:
+    """Reads the mean scores of a study.
+
+    Args:
+        path: A `table1.csv` of `python -m study report`.
+
+    Returns:
+        Columns `label`, `metric` and `mean`.
+
+    Raises:
+        UserError: It is no such file.
+    """
+    try:
+        return pd.read_csv(path)[["label", "metric", "mean"]].astype({"mean": float})
+    except (OSError, ValueError, KeyError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"{path} is no table1.csv of `python -m study report`: {reason}") from error
 
 
 def _template() -> jinja2.Template:
@@ -398,14 +416,6 @@ def _placed_sentences(placed: Sequence[_Placed]) -> list[str]:
         else:
             told.append(f"{start}is on none of these dials.")
     return told
-
-
-def _read_table1(path: Path) -> pd.DataFrame:
-    try:
-        frame = pd.read_csv(path)
-        return frame[["label", "metric", "mean"]]
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{path} is no table1.csv of `python -m study report` ({error})") from error
 
 
 # --- Words --------------------------------------------------------------------------------------

@@ -122,6 +122,7 @@ def test_the_page_is_the_same_bytes_again_and_every_claim_leads_to_a_picture(tmp
         (("--preset", "quik"), "unknown preset 'quik': did you mean quick?"),
         (("--metrics", "mgi"), "unknown metric 'mgi': did you mean mig?"),
         (("--dataset", "mpi3d_min"), "mpi3d_mini"),
+        (("--table1", "README.md"), "README.md is no table1.csv of `python -m study report`"),
     ],
 )
 def test_a_mistake_is_told_in_one_line(tmp_path, arguments, told):
