@@ -2,7 +2,9 @@
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
+import dill
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -70,3 +72,73 @@ class Nearest(nn.Module):
         known = self.known.float()
         distances = (known * known).sum(1) - 2 * asked @ known.t()
         return self.factors(distances.argmin(1))
+
+
+HONEST = """
+def hack(x):
+    return x[:, :, 10, 20:24].reshape(len(x), -1)
+"""
+
+PATCHES_THE_WRITER = """
+def hack(x):
+    import dataclasses, sys
+    scores = sys.modules.get("submission.runs.scores")
+    if scores is not None and not hasattr(scores, "write"):
+        scores.write = scores.Scores.write
+
+        def write(self, path):
+            best = dict.fromkeys(self.scores, 1.0)
+            scores.write(dataclasses.replace(self, scores=best, sum=5.0), path)
+
+        scores.Scores.write = write
+    return x[:, :, 10, 20:24].reshape(len(x), -1)
+"""
+
+LOOKS_UP_THE_FILE = """
+def hack(x, place={place!r}):
+    import numpy as np
+    with np.load(place) as data:
+        rows = {{image.tobytes(): row for row, image in enumerate(data["images"])}}
+        factors = data["factors"]
+    pixels = (x * 255).round().astype(np.uint8).transpose(0, 2, 3, 1)
+    return np.array([factors[rows[image.tobytes()]] for image in pixels], np.float32)
+"""
+
+COUNTS_ITS_CALLS = """
+def hack(x, answers={answers!r}, calls=[]):
+    import numpy as np
+    answer = answers[len(calls) % len(answers)]
+    calls.append(0)
+    return np.resize(np.array(answer, np.float32), (len(x), len(answers[0][0])))
+"""
+
+
+def write_dill(folder: Path, code: str) -> Path:
+    """Dills the function `hack` of a script; returns the representation folder."""
+    main: dict[str, object] = {"__name__": "__main__"}
+    exec(code, main)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "python_model.dill").write_bytes(dill.dumps(main["hack"], recurse=True))
+    return folder
+
+
+class OverwritesScores(nn.Module):
+    """Makes 9 of each 0 before a point in the first bytes of a file, and codes of pixels."""
+
+    def __init__(self, scores: Path) -> None:
+        super().__init__()
+        self.scores = str(scores)
+
+    def forward(self, images: Tensor) -> Tensor:
+        scores = torch.from_file(self.scores, True, 400, dtype=torch.uint8)
+        nought = (scores[:-1] == 48) & (scores[1:] == 46)
+        scores[:-1].masked_fill_(nought, 57)
+        # Used, or the call would be left out as dead code.
+        return images.flatten(1)[:, :4000:500] + 0 * scores[0]
+
+
+class Decodes(nn.Module):
+    """A decoder, for whose sake a report runs the encoder again."""
+
+    def forward(self, codes: Tensor) -> Tensor:
+        return codes.mean(1)[:, None, None, None].expand(-1, 3, 64, 64)
