@@ -57,7 +57,7 @@ def _show(comparison: tables.Comparison) -> None:
     title = f"{first.get('dataset')}, preset {first.get('preset')}, engine {first.get('engine')}"
     console.print(tables.for_terminal(comparison, title))
     names = [*comparison.metrics, "sum"]
-    for one, other, differences in pairs([row.run for row in comparison.rows], names):
+    for one, other, differences in pairs([row.run for row in comparison.rows], comparison.metrics):
         told = [
             name
             for name, difference in zip(names, differences, strict=True)

@@ -50,13 +50,17 @@ class Difference:
         return None if math.isnan(self.half_width) else abs(self.mean) > self.half_width
 
 
-def difference(one: Run, other: Run, name: str) -> Difference:
-    """Compares two runs in a metric, or the `sum`.
+def difference(one: Run, other: Run, metrics: Sequence[str]) -> Difference:
+    """Compares two runs in the sum of some metrics, or in one.
 
     With the same seeds both saw the same draws, and the interval is that of their differences seed
     by seed (Student's t); else Welch's (1947).
     """
-    first, second = one.by_seed(name), other.by_seed(name)
+    first, second = (
+        # A metric that was scored with one seed leaves one sum.
+        [sum(scores) for scores in zip(*map(run.by_seed, metrics), strict=False)]
+        for run in (one, other)
+    )
     mean = float(np.mean(first) - np.mean(second))
     if min(len(first), len(second)) < 2:
         return Difference(mean, math.nan)
@@ -66,10 +70,14 @@ def difference(one: Run, other: Run, name: str) -> Difference:
     return Difference(mean, _welch(first, second))
 
 
-def pairs(runs: Sequence[Run], names: Sequence[str]) -> list[tuple[Run, Run, list[Difference]]]:
-    """Each pair of runs, and its difference in each of `names`."""
+def pairs(runs: Sequence[Run], metrics: Sequence[str]) -> list[tuple[Run, Run, list[Difference]]]:
+    """Each pair of runs, and its difference in each metric and in their sum."""
     return [
-        (one, other, [difference(one, other, name) for name in names])
+        (
+            one,
+            other,
+            [difference(one, other, part) for part in (*([name] for name in metrics), metrics)],
+        )
         for one, other in itertools.combinations(runs, 2)
     ]
 
@@ -118,7 +126,8 @@ def _told(run: Run) -> dict[str, str]:
             if name.endswith("git_revision"):
                 commit, separator, changes = fields[name].partition("-")
                 fields[name] = commit[:_HASH_DIGITS] + separator + changes
-    scored[f"{_OF_SCORES}seeds"] = ", ".join(map(str, run.seeds))
+    if run.seeds:
+        scored[f"{_OF_SCORES}seeds"] = ", ".join(f"{seed:g}" for seed in run.seeds)
     return record | {name: " ".join(value.split()) for name, value in settings.items()} | scored
 
 

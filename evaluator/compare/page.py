@@ -54,7 +54,6 @@ def write_page(
         UserError: It can't be written there.
     """
     runs = [row.run for row in comparison.rows]
-    names = [*comparison.metrics, "sum"]
     template = jinja2.Environment(
         autoescape=True,
         loader=jinja2.FileSystemLoader([_HERE, _HERE.parent / "report"]),
@@ -77,7 +76,7 @@ def write_page(
             has_intervals=any(len(run.seeds) > 1 for run in runs),
             pairs=[
                 (one.name, other.name, [_told(each) for each in differences])
-                for one, other, differences in pairs(runs, names)
+                for one, other, differences in pairs(runs, comparison.metrics)
             ],
             pair_titles=[*(METRICS[name].title for name in comparison.metrics), "Plain sum"],
             differs=what_differs(runs),

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from evaluator.latents import finite_numbers
 from evaluator.metrics import METRICS
 from submission.errors import UserError
 from submission.runs.files import UnreadableError
 from submission.runs.folder import RunFolder
 from submission.runs.record import read_record
 from submission.runs.scores import Scores, read_scores
-
-_LEAST_SEEDS = 2
 
 
 @dataclass(frozen=True)
@@ -34,19 +33,19 @@ class Run:
     scores: Scores
     record: Mapping[str, Any]
 
-    def by_seed(self, name: str) -> list[float]:
-        """The scores of a metric, or the `sum`, by the seed of the draws: one, or `--repeats`."""
+    def by_seed(self, name: str) -> tuple[float, ...]:
+        """The scores of a metric by the seed of the draws, one or several; none if unscored."""
+        score = self.scores.scores.get(name, math.nan)
+        if not math.isfinite(score):
+            return ()
         repeats = self.scores.repeats.get(name)
-        listed = repeats.get("scores") if isinstance(repeats, dict) else None
-        if isinstance(listed, list) and len(listed) >= _LEAST_SEEDS:
-            return [float(score) for score in listed]
-        score = self.scores.sum if name == "sum" else self.scores.scores.get(name)
-        return [] if score is None or math.isnan(score) else [score]
+        listed = finite_numbers(repeats.get("scores")) if isinstance(repeats, dict) else ()
+        return listed if len(listed) == len(self.seeds) > 1 else (score,)
 
     @property
-    def seeds(self) -> list[int]:
-        """Of the draws."""
-        return self.scores.repeats.get("seeds") or [self.scores.provenance.get("seed")]
+    def seeds(self) -> tuple[float, ...]:
+        """Of the draws, where there are several; else empty."""
+        return finite_numbers(self.scores.repeats.get("seeds"))
 
 
 def read_runs(given: Sequence[str]) -> list[Run]:
