@@ -40,6 +40,13 @@ def test_a_setting_of_a_metric_or_of_the_trainer_is_added_to_the_files():
     assert study.settings == (*settings.read("quick", []).settings, "network.latents = 10")
 
 
+def test_the_path_of_ones_own_data_is_that_of_each_run(tmp_path, monkeypatch):
+    (tmp_path / "mine.npz").touch()
+    monkeypatch.chdir(tmp_path)
+    study = settings.read("quick", ["study.dataset = 'mine.npz'"])
+    assert study.dataset == str(tmp_path / "mine.npz")
+
+
 @pytest.mark.parametrize(
     ("binding", "words"),
     [
@@ -52,6 +59,7 @@ def test_a_setting_of_a_metric_or_of_the_trainer_is_added_to_the_files():
         ("study.methods = 'beta_vae'", ["study.methods", "('vae',)"]),
         ("study.methods = ()", ["study.methods"]),
         ("study.dataset = 'mpi3d_ty'", ["did you mean mpi3d_toy?"]),
+        ("study.dataset = 'mine/none.npz'", ["there is no", "mine/none.npz"]),
         ("study.dataset = 3", ["study.dataset is 3"]),
         ("study.preset = 'papr'", ["did you mean paper?"]),
         ("study.metrics = ('mgi',)", ["did you mean mig?"]),

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from study import settings
@@ -144,3 +145,10 @@ def test_nothing_that_the_clock_decides_is_left_in_the_quick_study():
 def test_a_misspelt_setting_of_the_trainer_is_told_with_the_nearest():
     with pytest.raises(UserError, match=r"did you mean network\.latents"):
         plan(replace(SMALL, settings=("network.latens = 10",)))
+
+
+def test_a_study_of_images_without_factors_is_refused(tmp_path):
+    np.savez(tmp_path / "plain.npz", images=np.zeros((2, 64, 64), np.uint8))
+    study = settings.read("quick", [f"study.dataset = '{tmp_path}/plain.npz'"])
+    with pytest.raises(UserError, match=r"study\.metrics: plain tells no factors"):
+        plan(study)
