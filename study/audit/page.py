@@ -185,7 +185,7 @@ def read_table1(path: Path) -> pd.DataFrame:
     try:
         return pd.read_csv(path)[["label", "metric", "mean"]].astype({"mean": float})
     except (OSError, ValueError, KeyError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
+        reason = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
         raise UserError(f"{path} is no table1.csv of `python -m study report`: {reason}") from error
 
 
