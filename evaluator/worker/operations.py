@@ -83,7 +83,7 @@ _NAME, _OP, _INPUT = 1, 2, 3
 
 # Of onnx.proto: TensorProto.external_data is pairs of a key and a value.
 _KEY, _VALUE = b"location", b"\x12"
-_BESIDE = re.compile(rb"[\w-][\w.-]*")
+_NAME_OF_FILE = re.compile(rb"[\w-][\w.-]*")
 
 
 def file_operations(path: Path) -> list[str]:
@@ -111,6 +111,24 @@ def file_operations(path: Path) -> list[str]:
     else:
         found = {"a pickle, which is code"}
     return sorted(found)
+
+
+def files_beside(path: Path) -> list[Path]:
+    """The files that a model keeps weights in beside its own, as an ONNX model may.
+
+    Args:
+        path: A model, as `evaluator.representations.find` found it.
+
+    Returns:
+        Those of the same folder that are there; a link, which may lead anywhere, isn't among them.
+
+    Raises:
+        OSError: The file can't be read.
+    """
+    if file_kinds.kind_of(path).name != file_kinds.ONNX:
+        return []
+    files = [path.parent / name for name in sorted(_locations(path) - {""})]
+    return [file for file in files if file.is_file() and not file.is_symlink()]
 
 
 def _of_torchscript(path: Path) -> set[str]:
@@ -263,11 +281,15 @@ def _varint(message: bytes, at: int) -> tuple[int, int]:
 
 def _of_onnx(path: Path) -> set[str]:
     # Its operators compute, all of them; weights may stand in other files.
-    values = [after for after in path.read_bytes().split(_KEY)[1:] if not _names_a_neighbour(after)]
-    return {"weights in a file elsewhere"} if values else set()
+    return {"weights in a file elsewhere"} if "" in _locations(path) else set()
 
 
-def _names_a_neighbour(value: bytes) -> bool:
-    length = value[1] if len(value) > 1 else 0
-    plain = value.startswith(_VALUE) and length < 128
-    return plain and _BESIDE.fullmatch(value[2 : 2 + length]) is not None
+def _locations(path: Path) -> set[str]:
+    """The names of files that an ONNX model has weights in; empty for what is no mere name."""
+    locations = set()
+    for after in path.read_bytes().split(_KEY)[1:]:
+        length = after[1] if len(after) > 1 else 0
+        plain = after.startswith(_VALUE) and length < 128
+        name = after[2 : 2 + length]
+        locations.add(name.decode() if plain and _NAME_OF_FILE.fullmatch(name) else "")
+    return locations

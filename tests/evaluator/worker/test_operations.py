@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from evaluator.worker.operations import file_operations
+from evaluator.worker.operations import file_operations, files_beside
 
 FILE = "/etc/hostname"
 FROM_FILE = f'("{FILE}", False, 4)'
@@ -304,6 +304,23 @@ def onnx(tmp_path, location=None):
 @pytest.mark.parametrize("location", [None, b"model.onnx.data"])
 def test_an_onnx_model_may_have_its_weights_beside_it(tmp_path, location):
     assert file_operations(onnx(tmp_path, location)) == []
+
+
+def test_the_weights_beside_an_onnx_model_are_found_but_no_link(tmp_path):
+    model = onnx(tmp_path, b"model.onnx.data")
+    beside = tmp_path / "model.onnx.data"
+    assert files_beside(model) == []
+    beside.write_bytes(bytes(8))
+    assert files_beside(model) == [beside]
+    beside.unlink()
+    beside.symlink_to(model)
+    assert files_beside(model) == []
+
+
+def test_nothing_beside_another_model_belongs_to_it(tmp_path, make_encoder):
+    path = write(tmp_path / "pytorch_model.pt", make_encoder())
+    (tmp_path / "location").write_text("")
+    assert files_beside(path) == []
 
 
 @pytest.mark.parametrize("location", [b"../secret", b"/etc/passwd"])
