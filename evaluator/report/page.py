@@ -251,6 +251,8 @@ def _notices(run: Mapping[str, Any], provenance: Mapping[str, Any], dataset: Dat
         notices.append(f"Steps skipped for a non-finite gradient: {run['nonfinite_steps']}.")
     if provenance.get("representation_repeatable") is False:
         notices.append("The representation is not repeatable: the same images gave other codes.")
+    if provenance.get("unproven"):
+        notices.append(f"These scores are unproven: {provenance['unproven']}.")
     if isinstance(run.get("warnings"), list):
         notices += map(str, run["warnings"])
     for metric, warnings in _mapping(provenance.get("warnings")).items():
