@@ -147,6 +147,7 @@ def write_file(path: Path, images: np.ndarray, factor_sizes: Sequence[int]) -> N
             file,
             images=images,
             factor_sizes=np.array(factor_sizes, dtype=np.int64),
+            factor_names=np.array(mpi3d_mini.FACTOR_NAMES),
             renderer=np.array(renderer_version()),
         ),
     )

@@ -8,7 +8,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from submission.datasets import NAMES, mpi3d_mini
+from submission.datasets import NAMES, load, mpi3d_mini
 
 
 @pytest.fixture
@@ -56,6 +56,9 @@ def test_render_writes_a_grid_of_ones_own(run: object, tmp_path: Path) -> None:
         assert archive["images"].shape == (16, 64, 64, 3)
         assert archive["factor_sizes"].tolist() == [2, 2, 1, 1, 1, 2, 2]
         np.testing.assert_array_equal(archive["images"], mpi3d_mini.render((2, 2, 1, 1, 1, 2, 2)))
+    dataset = load(str(output))
+    assert dataset.is_grid and dataset.factor_names == mpi3d_mini.FACTOR_NAMES
+    assert dataset.factors_num_values == [2, 2, 2, 2]
 
 
 def test_the_default_grid_and_its_contact_sheet(run: object, tmp_path: Path) -> None:
