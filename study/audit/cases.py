@@ -50,7 +50,7 @@ PRESETS = {
     "challenge": Preset(
         seeds=3, baseline_seeds=20, samples=10_000, values=8, latents=baselines.LATENTS
     ),
-    "quick": Preset(seeds=2, baseline_seeds=2, samples=1_000, values=2, latents=(2, 10)),
+    "quick": Preset(seeds=3, baseline_seeds=3, samples=1_000, values=2, latents=(2, 10)),
 }
 
 

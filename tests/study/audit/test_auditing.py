@@ -31,7 +31,14 @@ def test_a_case_is_a_file_and_is_not_scored_again(tmp_path):
     audit = audit_of("mig", UDR)
     running._score_group(audit, tmp_path, "rotated")
     files = sorted(tmp_path.glob("*/*.json"))
-    assert [path.name for path in files] == ["45-0.json", "45-1.json", "5-0.json", "5-1.json"]
+    assert [path.name for path in files] == [
+        "45-0.json",
+        "45-1.json",
+        "45-2.json",
+        "5-0.json",
+        "5-1.json",
+        "5-2.json",
+    ]
     assert set(json.loads(files[0].read_text())["scores"]) == {"mig", UDR}
     before = [(path.stat().st_mtime_ns, path.read_bytes()) for path in files]
     running._score_group(audit, tmp_path, "rotated")
