@@ -54,8 +54,8 @@ class Memorisation:
         size = "" if self.bytes is None else f" ({self.bytes:,} bytes)"
         return (
             f"labels may have been learnt by heart{size}: noise of 1 of 255 in each pixel, which "
-            f"no eye sees, moves codes by {self.change:.2f} of their spread; those of a trained "
-            "encoder move by some 0.04"
+            f"no eye sees, moves codes by more than {MOST_CHANGE} of their spread; those of a "
+            "trained encoder move by some 0.04"
         )
 
 

@@ -20,8 +20,8 @@ from submission.runs.files import write_json
 
 DATASET = "/DATASET"
 _REPRESENTATION = "/REPRESENTATION"
-# What differs from one computation to the next, whatever the scores.
-_TIMES = ("created", "seconds")
+# What differs from one computation to the next, whatever the scores: the noise of a probe too.
+_EACH_TIME = ("created", "seconds", "memorisation")
 _MOST_BYTES_OF_SCORES = 16 * 2**20
 
 
@@ -145,7 +145,7 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[list[
         _compare(part, one.get(part), other.get(part), numbers)
     origin: list[str] = []
     first, second = dict(one.get("provenance", {})), dict(other.get("provenance", {}))
-    for key in _TIMES:
+    for key in _EACH_TIME:
         first.pop(key, None)
         second.pop(key, None)
     _compare("provenance", first, second, origin)

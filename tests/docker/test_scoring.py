@@ -285,6 +285,7 @@ def test_scores_differ_in_numbers_or_in_where_they_come_from():
     }
     other = copy.deepcopy(one)
     other["provenance"] |= {"created": "tomorrow", "seconds": {"mig": 2.0}}
+    other["provenance"]["memorisation"] = {"change": 0.02}
     assert scoring.differences(one, other) == ([], [])
     other["scores"]["mig"] = 0.2
     other["provenance"]["seed"] = 1
