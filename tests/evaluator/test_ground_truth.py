@@ -56,3 +56,11 @@ def test_a_float32_network_sees_the_same_pixels_in_float64_images():
     levels = np.arange(256, dtype=np.uint8)
     single = np.divide(levels, np.float32(255), dtype=np.float32)
     assert torch.equal(torch.from_numpy(levels / 255.0).float(), torch.from_numpy(single))
+
+
+def test_images_without_a_grid_are_drawn_alike():
+    images = np.arange(4, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 1), np.uint8)
+    plain = GroundTruth(Dataset("plain", images, (), (), ()))
+    drawn = plain.sample_observations(400, np.random.RandomState(0))
+    counts = np.unique((drawn[:, 0, 0, 0] * 255).round(), return_counts=True)[1]
+    assert drawn.shape == (400, 2, 2, 1) and counts.min() > 70

@@ -63,8 +63,12 @@ def _files(folder: Path) -> tuple[list[Path], list[Path]]:
     def fail(error: OSError) -> None:
         raise UserError(f"{error.filename} can't be read: {error.strerror}") from error
 
+    seen = {os.path.realpath(folder)}
     for place, folders, names in os.walk(folder, onerror=fail, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        # A link may lead to a folder above it.
+        real = {name: os.path.realpath(Path(place, name)) for name in sorted(folders)}
+        folders[:] = [one for one in real if not one.startswith(".") and real[one] not in seen]
+        seen.update(real.values())
         for name in names:
             path = Path(place, name)
             if path.suffix.lower() in PICTURES and not name.startswith("."):

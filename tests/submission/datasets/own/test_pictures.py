@@ -78,6 +78,15 @@ def test_names_are_found_in_other_case_and_in_folders(
     np.testing.assert_array_equal(load(str(folder)).images, images)
 
 
+def test_folders_that_are_links_are_read_once(folder: Path, tmp_path: Path) -> None:
+    (folder / "again").symlink_to(folder)
+    assert len(load(str(folder)).images) == 60
+    linked = tmp_path / "linked"
+    linked.mkdir()
+    (linked / "images").symlink_to(folder)
+    assert len(load(str(linked)).images) == 60
+
+
 def test_the_row_numbers_of_pandas_are_no_factor(folder: Path, factors: np.ndarray) -> None:
     rows = [[number or "", *row] for number, row in enumerate(rows_of(factors))]
     table(folder, rows)
