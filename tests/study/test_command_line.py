@@ -229,6 +229,7 @@ SHORT = (
 )
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_does_not_stop_the_others(tmp_path, tiny):
     study = settings.read("quick", [*tiny, *SHORT[1::2]])
     beta_vae, info_vae = (job.name for job in plan(study))

@@ -216,7 +216,11 @@ def wait_for_change(path: Path, process: subprocess.Popen) -> None:
 
 @pytest.mark.parametrize(
     "number",
-    [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGHUP],
+    [
+        signal.SIGTERM,
+        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, marks=pytest.mark.slow),
+    ],
 )
 def test_a_signal_ends_the_run_with_a_valid_representation_and_exit_code_1(environment, number):
     process = start_endless_run()

@@ -113,7 +113,7 @@ def test_a_thousand_latents_give_the_same_bits(both):
         assert ours == theirs
 
 
-@pytest.mark.parametrize("latents", [2, 6, 20])
+@pytest.mark.parametrize("latents", [pytest.param(2, marks=pytest.mark.slow), 6, 20])
 def test_sap_equals_the_reference(both, latents):
     ours, theirs = both("sap_score", make_table(latents, latents))
     assert ours["SAP_score"] == pytest.approx(theirs["SAP_score"], abs=1e-3)

@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import time
+from dataclasses import replace
 
 import gin
 import numpy as np
@@ -56,15 +57,11 @@ def interrupts_at_step(forward, step=20) -> tuple[torch.Tensor, objectives.Terms
 
 
 @gin.configurable
-def slow_at_first(
-    forward, steps=3, seconds=0.5, interrupt_at=None
-) -> tuple[torch.Tensor, objectives.Terms]:
+def slow_at_first(forward, steps=3, seconds=0.5) -> tuple[torch.Tensor, objectives.Terms]:
     """The VAE's objective, on a machine that is busy for its first steps."""
     slow_at_first.calls += 1
     if slow_at_first.calls <= steps:
         time.sleep(seconds)
-    if slow_at_first.calls == interrupt_at:
-        slow_at_first.interruption.reason = "SIGTERM"
     return objectives.vae(forward)
 
 
@@ -309,21 +306,25 @@ def test_the_quick_preset_shortens_the_capacity_schedule_to_the_plan(trial):
     assert float(rows[-1]["capacity"]) == 25.0
 
 
-def test_the_capacity_never_falls_when_the_plan_grows_nor_when_the_run_resumes(trial):
-    """Behind step 24 the steps are faster, and the plan grows by more than the step does."""
-    slow_at_first.calls = 0
-    slow_at_first.interruption = trial.interruption
+def test_the_capacity_never_falls_when_the_plan_grows_nor_when_the_run_resumes(trial, monkeypatch):
+    """At step 20, by when the capacity has almost its final value, the plan grows to 100 steps."""
+    monkeypatch.setattr(
+        "submission.training.loop.replanned",
+        lambda plan, setup, step, *_: replace(plan, steps=40 if step < 20 else 100),
+    )
+    interrupts_at_step.calls = 0
+    interrupts_at_step.interruption = trial.interruption
     settings = [
-        *("pretraining.steps = 0", "width.candidates = ()", "trainer.log_every = 2"),
-        *("trainer.objective = @slow_at_first", "slow_at_first.seconds = 0.1"),
-        *("slow_at_first.steps = 27", "slow_at_first.interrupt_at = 37"),
-        *("trainer.budget = '25s'", "trainer.max_steps = 320"),
+        *("pretraining.steps = 0", "width.candidates = ()", "network.width = 0.125"),
+        *("trainer.log_every = 1", "trainer.max_steps = 52"),
+        *("trainer.objective = @interrupts_at_step", "interrupts_at_step.step = 30"),
     ]
     assert trial(*settings, preset="quick").status == "interrupted"
     trial.interruption.reason = None
     assert trial(*settings, preset="quick").status == "finished"
     rows = list(csv.DictReader(trial.folder().history.open()))
     capacities = [float(row["capacity"]) for row in rows]
+    assert max(capacities[:20]) > 20.0
     assert capacities == sorted(capacities)
     assert capacities[-1] == 25.0
 
@@ -340,9 +341,8 @@ def test_pretraining_is_planned_anew_once_the_machine_is_no_longer_busy(trial):
 
 def test_the_quick_preset_chooses_the_width_by_measuring(trial):
     settings = [
-        "trainer.budget = '8s'",
-        "width.candidates = (0.5, 0.125)",
-        "width.wanted_steps = 100000",
+        *("trainer.budget = '60s'", "trainer.max_steps = 5", "pretraining.steps = 0"),
+        *("width.candidates = (0.5, 0.125)", "width.wanted_steps = 100000"),
     ]
     assert trial(*settings, preset="quick").width == 0.125
 
