@@ -10,7 +10,7 @@ import socket
 import time
 from pathlib import Path
 
-from evaluator.worker import confinement
+from evaluator.worker import confinement, operations
 from submission.command_line import Parser, run_command_line
 from submission.environment import Environment
 from submission.errors import UserError
@@ -30,7 +30,7 @@ def main() -> None:
         end_with(arguments.parent)
     connections = _connections(arguments)
     files = arguments.autoencoders or [arguments.model]
-    confinement.confine(files, _memory(), gpu=_has_gpu())
+    confinement.confine(operations.with_files_beside(files), _memory(), gpu=_has_gpu())
     from evaluator.worker import serving
 
     if arguments.autoencoders:

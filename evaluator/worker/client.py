@@ -336,7 +336,7 @@ def _start(
     command = [sys.executable, "-W", "ignore", "-m", "evaluator.worker", *arguments]
     command += ["--descriptors", ",".join(map(str, descriptors))]
     if wall == confinement.BUBBLEWRAP:
-        command = confinement.bubblewrap(command, files)
+        command = confinement.bubblewrap(command, operations.with_files_beside(files))
     else:
         command += ["--parent", str(os.getpid())]
     environment = {

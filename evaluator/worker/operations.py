@@ -7,8 +7,9 @@ pickle and what holds one can call anything by any way, so it is told as such.
 It says nothing of mistakes in the libraries' own code, which a file may be made to meet.
 """
 
+import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from evaluator import file_kinds
@@ -113,22 +114,25 @@ def file_operations(path: Path) -> list[str]:
     return sorted(found)
 
 
-def files_beside(path: Path) -> list[Path]:
-    """The files that a model keeps weights in beside its own, as an ONNX model may.
+def with_files_beside(models: Iterable[Path]) -> list[Path]:
+    """All that models are read from: an ONNX model may keep weights in files beside its own.
 
     Args:
-        path: A model, as `evaluator.representations.find` found it.
+        models: As `evaluator.formats.find` found them.
 
     Returns:
-        Those of the same folder that are there; a link, which may lead anywhere, isn't among them.
-
-    Raises:
-        OSError: The file can't be read.
+        The models, and such files of the same folders as are there; a link, which may lead
+        anywhere, isn't among them.
     """
-    if file_kinds.kind_of(path).name != file_kinds.ONNX:
-        return []
-    files = [path.parent / name for name in sorted(_locations(path) - {""})]
-    return [file for file in files if file.is_file() and not file.is_symlink()]
+    files = []
+    for model in models:
+        files.append(model)
+        # What can't be read is told by the format's reader.
+        with contextlib.suppress(OSError):
+            if file_kinds.kind_of(model).name == file_kinds.ONNX:
+                beside = [model.parent / name for name in sorted(_locations(model) - {""})]
+                files += [one for one in beside if one.is_file() and not one.is_symlink()]
+    return files
 
 
 def _of_torchscript(path: Path) -> set[str]:

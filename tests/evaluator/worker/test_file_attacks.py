@@ -1,13 +1,19 @@
 """The attacks on files that take no pickle, natively: nothing is read and nothing is written."""
 
 import json
+import socket
+from pathlib import Path
 
+import dill
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from evaluator import formats, representations
 from evaluator.worker import landlock
 from evaluator.worker.operations import file_operations
+from submission.errors import UserError
 from tests.evaluator.worker.attacks import (
     Overwrites,
     Reads,
@@ -135,3 +141,115 @@ def test_a_saved_model_reads_and_writes_no_file(tmp_path, confined):
     else:
         assert told == [[6.0] * 48]
         assert made.read_text() == "secret"
+
+
+def attempts(secret: str, made: str, port: int):
+    """A function whose codes are how many succeed of the things that a dilled one may try."""
+
+    def encode(images):
+        import multiprocessing
+        import os
+        import signal
+        import socket
+        import subprocess
+        import sys
+        from pathlib import Path
+
+        parent = os.getppid()
+        tried = (
+            lambda: Path(secret).read_text(),
+            lambda: Path(f"/proc/{parent}/environ").read_bytes(),
+            lambda: Path(f"/proc/{parent}/cmdline").read_bytes(),
+            lambda: Path(made).write_text("x"),
+            lambda: Path("/dev/shm/confined").write_text("x"),
+            lambda: Path(secret).write_text("x"),
+            lambda: os._exit(0) if os.fork() == 0 else None,
+            lambda: subprocess.run([sys.executable, "-c", ""], check=True),
+            lambda: multiprocessing.get_context("fork").Process(target=print).start(),
+            lambda: os.execv(sys.executable, [sys.executable, "-c", ""]),
+            lambda: os.kill(parent, signal.SIGKILL),
+            lambda: socket.create_connection(("127.0.0.1", port), 5),
+            lambda: socket.socket(socket.AF_UNIX).connect("\0confined"),
+        )
+        succeeded = 0
+        for one in tried:
+            try:
+                one()
+            except Exception:
+                continue
+            succeeded += 1
+        return images.reshape(len(images), -1)[:, :2] * 0 + succeeded
+
+    return encode
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Starts a model in its process, as `python -m evaluator` does."""
+    folder = tmp_path / "representation"
+    folder.mkdir()
+    return folder, lambda: representations.start(formats.find(folder, allow_pickle=True))
+
+
+def test_a_dilled_function_does_nothing_but_compute(tmp_path, start, ground_truth):
+    folder, started = start
+    secret, made = tmp_path / "secret", tmp_path / "made"
+    secret.write_text("labels")
+    images = ground_truth.sample_observations(3, np.random.RandomState(0))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        function = attempts(str(secret), str(made), listener.getsockname()[1])
+        (folder / formats.DILL).write_bytes(dill.dumps(function, recurse=True))
+        with started() as process:
+            codes = representations.read(process, ground_truth).encode(images)
+    assert codes.tolist() == [[0, 0]] * 3
+    assert secret.read_text() == "labels"
+    assert not made.exists() and not Path("/dev/shm/confined").exists()
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        *(pytest.param(one, marks=pytest.mark.slow) for one in (Overwrites, Reads, Saves)),
+        SavesWhenRead,
+    ],
+)
+def test_the_evaluator_reads_and_writes_nothing_for_a_model(tmp_path, start, ground_truth, attack):
+    folder, started = start
+    path = tmp_path / "file"
+    if attack in (Overwrites, Reads):
+        path.write_text("secret")
+    write_torchscript(attack(str(path)), folder / formats.PYTORCH)
+    try:
+        with started() as process:
+            images = ground_truth.sample_observations(3, np.random.RandomState(0))
+            codes = representations.read(process, ground_truth).encode(images)
+            assert codes.shape == (3, 48)
+    except UserError as error:
+        assert "Permission denied" in str(error)
+    assert path.exists() == (attack in (Overwrites, Reads))
+    assert not path.exists() or path.read_text() == "secret"
+
+
+def test_an_onnx_model_is_read_with_the_weights_beside_it(start, ground_truth):
+    onnx = pytest.importorskip("onnx")
+    folder, started = start
+    path = folder / formats.ONNX
+    module = nn.Sequential(nn.Flatten(), nn.Linear(48, 6)).eval()
+    torch.onnx.export(
+        module,
+        (torch.ones(2, 3, 4, 4),),
+        str(path),
+        input_names=["images"],
+        dynamic_axes={"images": {0: "n"}},
+        dynamo=False,
+    )
+    onnx.save_model(
+        onnx.load(path), path, save_as_external_data=True, location="weights.bin", size_threshold=0
+    )
+    assert (folder / "weights.bin").stat().st_size >= 4 * 48 * 6
+    images = ground_truth.sample_observations(3, np.random.RandomState(0))
+    with started() as process:
+        codes = representations.read(process, ground_truth).encode(images)
+    with torch.no_grad():
+        expected = module(torch.from_numpy(np.moveaxis(images, 3, 1)).float())
+    np.testing.assert_allclose(codes, expected, rtol=1e-5, atol=1e-6)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from evaluator.worker.operations import file_operations, files_beside
+from evaluator.worker.operations import file_operations, with_files_beside
 
 FILE = "/etc/hostname"
 FROM_FILE = f'("{FILE}", False, 4)'
@@ -306,21 +306,22 @@ def test_an_onnx_model_may_have_its_weights_beside_it(tmp_path, location):
     assert file_operations(onnx(tmp_path, location)) == []
 
 
-def test_the_weights_beside_an_onnx_model_are_found_but_no_link(tmp_path):
+def test_the_weights_beside_an_onnx_model_belong_to_it_but_no_link(tmp_path):
     model = onnx(tmp_path, b"model.onnx.data")
     beside = tmp_path / "model.onnx.data"
-    assert files_beside(model) == []
+    assert with_files_beside([model]) == [model]
     beside.write_bytes(bytes(8))
-    assert files_beside(model) == [beside]
+    assert with_files_beside([model]) == [model, beside]
     beside.unlink()
     beside.symlink_to(model)
-    assert files_beside(model) == []
+    assert with_files_beside([model]) == [model]
 
 
 def test_nothing_beside_another_model_belongs_to_it(tmp_path, make_encoder):
     path = write(tmp_path / "pytorch_model.pt", make_encoder())
     (tmp_path / "location").write_text("")
-    assert files_beside(path) == []
+    missing = tmp_path / "missing"
+    assert with_files_beside([path, missing]) == [path, missing]
 
 
 @pytest.mark.parametrize("location", [b"../secret", b"/etc/passwd"])
