@@ -69,17 +69,23 @@ class Fast:
             start = time.perf_counter()
             computed = metric.compute(self.codes, seed, **arguments)
             seconds = time.perf_counter() - start
-        if not all(np.isfinite(value) for value in computed.values()):
+        # The constant that stands beside a single latent is none of the model's.
+        latents = self.codes.representation.latents
+        matrices = {
+            name: one[:latents] for name, one in computed.items() if isinstance(one, np.ndarray)
+        }
+        numbers = {name: one for name, one in computed.items() if not isinstance(one, np.ndarray)}
+        if not all(np.isfinite(value) for value in numbers.values()):
             raise UserError(
-                f"{metric.name} of {self.codes.representation.path} is {computed}: "
+                f"{metric.name} of {self.codes.representation.path} is {numbers}: "
                 "are the codes too large for their type?"
             )
         bound = {name: repr(value) for name, value in values.items()}
         if "discretizer.num_bins" in bound:
             bound["discretizer.discretizer_fn"] = "@histogram_discretizer"
         gin_config = "\n".join(f"{name} = {value}" for name, value in sorted(bound.items()))
-        score = float(computed[metric.score])
-        return Result(metric, score, computed, seconds, gin_config, caught)
+        score = float(numbers[metric.score])
+        return Result(metric, score, numbers, seconds, gin_config, caught, matrices)
 
 
 def check_installed(engine: str, metrics: Sequence[Metric]) -> None:

@@ -201,6 +201,9 @@ class Written:
             encoding_seconds=written.encoding_seconds,
             intervals=written.intervals or None,
             bindings=written.bindings,
+            factor_names=[
+                written.dataset.factor_names[one] for one in written.dataset.scored_factors
+            ],
             beside=self._beside,
         )
 

@@ -168,6 +168,7 @@ def write_scores(
     encoding_seconds: float = 0.0,
     intervals: Mapping[str, Interval] | None = None,
     bindings: Sequence[str] = (),
+    factor_names: Sequence[str] = (),
     beside: Scores | None = None,
 ) -> Path:
     """Writes `scores.json`: the scores, their sum, and all that is needed to get them again.
@@ -181,6 +182,7 @@ def write_scores(
         encoding_seconds: How long encoding took, before the metrics.
         intervals: Over repeated seeds, by the metric's name, and of the `sum`.
         bindings: The settings of the command line.
+        factor_names: Of the factors that are scored.
         beside: Earlier scores that stay, where `may_stand_together` says so.
 
     Returns:
@@ -209,12 +211,14 @@ def write_scores(
             "confidence": CONFIDENCE,
             **{name: asdict(interval) for name, interval in intervals.items()},
         }
+    matrices = {name: matrix.tolist() for one in results for name, matrix in one.matrices.items()}
     scores = Scores(
         scores={one.metric.name: one.score for one in results},
         sum=challenge_sum(results),
         metrics={one.metric.name: one.values for one in results},
         provenance=provenance,
         repeats=repeats,
+        matrices=matrices and {"factors": list(factor_names), **matrices},
     )
     path = RunFolder(output).scores
     (_together(beside, scores) if beside else scores).write(path)
@@ -248,6 +252,7 @@ def _together(old: Scores, new: Scores) -> Scores:
             "seconds": added(before["seconds"], now["seconds"]),
         },
         repeats=repeats,
+        matrices=old.matrices | new.matrices,
     )
 
 

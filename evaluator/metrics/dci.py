@@ -7,19 +7,22 @@ Disentangled Representations", ICLR 2018.
 import math
 import warnings
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from evaluator.codes import Codes
 from evaluator.metrics.codes_in_range import two_latents
 from evaluator.metrics.draws import draw_train_and_test, images_of_train_and_test
-from evaluator.metrics.metric import Batch, Metric, Samples, Values
+from evaluator.metrics.metric import Batch, Metric, Samples
 
 # disentanglement_lib keeps the logarithm of an importance of 0 finite with this.
 _SMALLEST_IMPORTANCE = 1e-11
 
 
-def dci(codes: Codes, seed: int, *, num_train: int, num_test: int, batch_size: int) -> Values:
+def dci(
+    codes: Codes, seed: int, *, num_train: int, num_test: int, batch_size: int
+) -> dict[str, Any]:
     """DCI disentanglement, completeness and informativeness (Eastwood and Williams, 2018).
 
     Args:
@@ -30,7 +33,8 @@ def dci(codes: Codes, seed: int, *, num_train: int, num_test: int, batch_size: i
         batch_size: Draws at a time.
 
     Returns:
-        `informativeness_train`, `informativeness_test`, `disentanglement`, `completeness`.
+        `informativeness_train`, `informativeness_test`, `disentanglement`, `completeness`, and the
+        matrix `importance`, of which each factor's add up to 1.
     """
     # numba takes a second to import, and a command line that is wrong needs none of it.
     from evaluator.metrics.boosting import importance_matrix
@@ -49,6 +53,7 @@ def dci(codes: Codes, seed: int, *, num_train: int, num_test: int, batch_size: i
         "informativeness_test": test_accuracy,
         "disentanglement": concentration(importance),
         "completeness": concentration(importance.T),
+        "importance": importance,
     }
 
 

@@ -13,7 +13,8 @@ from submission.values import Interval
 
 Values = dict[str, float | int]
 # Called as compute(codes, seed, **settings); each of `Metric.settings` without its configurable.
-Compute = Callable[..., Values]
+# It gives numbers, and the matrices [latents, factors] that they are made of.
+Compute = Callable[..., Mapping[str, float | int | np.ndarray]]
 Images = Callable[..., np.ndarray]
 
 # With fewer, a score is noise: a share of ten draws already has a deviation of up to 0.16.
@@ -74,6 +75,8 @@ class Result:
         seconds: Wall-clock time.
         gin_config: The operative configuration.
         warnings: What the libraries warned about, and how often.
+        matrices: What each latent tells of each factor, [latents, factors], by what it is measured
+            by; empty where the metric has no such matrix.
     """
 
     metric: Metric
@@ -82,6 +85,7 @@ class Result:
     seconds: float
     gin_config: str
     warnings: dict[str, int] = field(default_factory=dict)
+    matrices: dict[str, np.ndarray] = field(default_factory=dict)
 
     def read_as(self, metric: Metric) -> "Result":
         """The score of another metric of the same computation, which took no further time."""

@@ -5,6 +5,7 @@ in Variational Autoencoders", NeurIPS 2018, Section 4.1.
 """
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -12,10 +13,12 @@ from evaluator.codes import Codes
 from evaluator.metrics.codes_in_range import two_latents
 from evaluator.metrics.discretizer import DISCRETIZER, binned
 from evaluator.metrics.draws import draw, images_of_train
-from evaluator.metrics.metric import Batch, Metric, Samples, Values
+from evaluator.metrics.metric import Batch, Metric, Samples
 
 
-def mig(codes: Codes, seed: int, *, num_train: int, batch_size: int, num_bins: int) -> Values:
+def mig(
+    codes: Codes, seed: int, *, num_train: int, batch_size: int, num_bins: int
+) -> dict[str, Any]:
     """The mutual information gap (Chen et al., 2018, Section 4.1), of binned codes.
 
     Args:
@@ -26,7 +29,7 @@ def mig(codes: Codes, seed: int, *, num_train: int, batch_size: int, num_bins: i
         num_bins: Equal bins between a latent's smallest and largest code.
 
     Returns:
-        `discrete_mig`.
+        `discrete_mig`, and the matrix `information`, in shares of each factor's entropy.
     """
     sample = draw(codes.dataset, num_train, batch_size, np.random.RandomState(seed))
     (latents,) = two_latents(codes[sample.indices])
@@ -35,7 +38,10 @@ def mig(codes: Codes, seed: int, *, num_train: int, batch_size: int, num_bins: i
     information = np.array([[_mutual_information(v, b) for v in values] for b in bins])
     entropy = np.array([_mutual_information(v, v) for v in values])
     ordered = np.sort(information, axis=0)[::-1]
-    return {"discrete_mig": float(np.mean(np.divide(ordered[0] - ordered[1], entropy)))}
+    return {
+        "discrete_mig": float(np.mean(np.divide(ordered[0] - ordered[1], entropy))),
+        "information": information / np.where(entropy > 0, entropy, 1),
+    }
 
 
 def _positions(values: np.ndarray) -> tuple[np.ndarray, int]:

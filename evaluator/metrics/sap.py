@@ -4,12 +4,14 @@ Abhishek Kumar, Prasanna Sattigeri and Avinash Balakrishnan, "Variational Infere
 Latent Concepts from Unlabeled Observations", ICLR 2018, Section 3.
 """
 
+from typing import Any
+
 import numpy as np
 
 from evaluator.codes import Codes
 from evaluator.metrics.codes_in_range import two_latents
 from evaluator.metrics.draws import draw_train_and_test, images_of_train_and_test
-from evaluator.metrics.metric import Batch, Metric, Samples, Values
+from evaluator.metrics.metric import Batch, Metric, Samples
 
 
 def sap_score(
@@ -20,7 +22,7 @@ def sap_score(
     num_test: int,
     batch_size: int,
     continuous_factors: bool,
-) -> Values:
+) -> dict[str, Any]:
     """The SAP score (Kumar et al., 2018, Section 3).
 
     Args:
@@ -33,7 +35,7 @@ def sap_score(
             instead of the accuracy.
 
     Returns:
-        `SAP_score`.
+        `SAP_score`, and the matrix that it is the gap of, `accuracy` or `squared_correlation`.
     """
     # numba takes a second to import, and a command line that is wrong needs none of it.
     from evaluator.metrics.linear_svc import score_matrix
@@ -47,7 +49,8 @@ def sap_score(
     else:
         matrix = score_matrix(train_codes, train.factors, test_codes, test.factors)
     best = np.sort(matrix, axis=0)
-    return {"SAP_score": float(np.mean(best[-1] - best[-2]))}
+    name = "squared_correlation" if continuous_factors else "accuracy"
+    return {"SAP_score": float(np.mean(best[-1] - best[-2])), name: matrix}
 
 
 def _squared_correlations(codes: np.ndarray, factors: np.ndarray) -> np.ndarray:

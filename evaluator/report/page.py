@@ -28,6 +28,7 @@ from evaluator.latents import (
 )
 from evaluator.paper import METHOD_TITLES, METRIC_TITLES, TABLE_1
 from evaluator.report import baselines
+from evaluator.report.holdings import holdings
 from evaluator.report.inline_images import data_uri, inline_svg
 from evaluator.report.traversals import IMAGES_IN_A_ROW, SEED, draw_pictures
 from submission.datasets import Dataset
@@ -102,7 +103,8 @@ def write_report(run_folder: Path, dataset: Dataset, path: Path | None = None) -
         method=METHOD_TITLES.get(str(run.get("method"))),
         dataset=dataset.name,
         images=len(dataset.images),
-        details=_flatten(scores.metrics),
+        details=_flatten(_numbers_worth_reading(scores.metrics)),
+        holdings=holdings(scores),
         pictures=pictures,
         charts=_charts(history),
         score_charts=_score_charts(folder.self_scores),
@@ -229,6 +231,14 @@ def _mapping(value: object) -> dict[str, Any]:
 def _title(run: Mapping[str, Any], dataset: Dataset) -> str:
     method = run.get("method")
     return f"{METHOD_TITLES.get(str(method), method) or 'Representation'} on {dataset.name}"
+
+
+def _numbers_worth_reading(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Without `num_active_dims`: in IRS a sum of codes, in FactorVAE the number of all latents."""
+    return {
+        name: {key: value for key, value in _mapping(values).items() if key != "num_active_dims"}
+        for name, values in metrics.items()
+    }
 
 
 def _notices(run: Mapping[str, Any], provenance: Mapping[str, Any], dataset: Dataset) -> list[str]:

@@ -114,6 +114,11 @@ class Dataset:
         return f"{self.name} tells {told} of its images, so there is nothing to score by"
 
     @property
+    def scored_factor_names(self) -> list[str]:
+        """Of the factors that count."""
+        return [self.factor_names[factor] for factor in self.scored_factors]
+
+    @property
     def num_factors(self) -> int:
         """How many factors are scored."""
         return len(self.scored_factors)

@@ -18,6 +18,8 @@ class Scores:
         metrics: All values that a metric gives, by its name.
         provenance: Where the scores come from.
         repeats: The scores over several seeds; empty if there was one.
+        matrices: What each latent tells of each factor, a list a latent, by what it is measured by;
+            and `factors`, their names. Empty where no metric has such a matrix.
     """
 
     scores: dict[str, float] = field(default_factory=dict)
@@ -25,11 +27,13 @@ class Scores:
     metrics: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
     repeats: dict[str, Any] = field(default_factory=dict)
+    matrices: dict[str, Any] = field(default_factory=dict)
 
     def write(self, path: Path) -> None:
         """Writes the scores atomically as JSON."""
+        optional = ("repeats", "matrices")
         write_json(
-            path, {key: value for key, value in vars(self).items() if key != "repeats" or value}
+            path, {key: value for key, value in vars(self).items() if key not in optional or value}
         )
 
 
@@ -55,6 +59,7 @@ def read_scores(path: Path) -> Scores:
         metrics=_part(content, "metrics"),
         provenance=_part(content, "provenance"),
         repeats=_part(content, "repeats"),
+        matrices=_part(content, "matrices"),
     )
 
 

@@ -63,7 +63,8 @@ def arguments(name):
 
 
 def fast(truth, representation, name, seed=0):
-    return METRICS[name].compute(encode_all(truth, representation), seed, **arguments(name))
+    computed = METRICS[name].compute(encode_all(truth, representation), seed, **arguments(name))
+    return {key: value for key, value in computed.items() if not isinstance(value, np.ndarray)}
 
 
 def reference(truth, representation, name, seed=0):
@@ -132,6 +133,7 @@ def test_sap_of_continuous_factors_equals_the_reference(truth, from_table):
     )
     chosen = arguments("sap_score") | {"continuous_factors": True}
     ours = METRICS["sap_score"].compute(encode_all(truth, representation), 0, **chosen)
+    del ours["squared_correlation"]
     assert ours == theirs.values
 
 
