@@ -1,5 +1,6 @@
 """Metrics times seeds make an `Evaluation`, which can be read, shown and written to a folder."""
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -378,11 +379,11 @@ def _opened(
         with representations.start(model, trust=trust) as process:
             yield representations.read(process, ground_truth)
         return
-    import torch
-
+    # Whoever has a module has imported it, and nobody else needs it.
+    torch = sys.modules.get("torch")
     with ExitStack() as stack:
         stack.enter_context(in_memory.repeatable_kernels())
-        if isinstance(model, torch.nn.Module):
+        if torch is not None and isinstance(model, torch.nn.Module):
             stack.enter_context(in_memory.in_eval_mode(model))
             yield in_memory.of_module(model, ground_truth)
         else:

@@ -19,7 +19,7 @@ import os
 from pathlib import Path
 
 from evaluator import file_kinds
-from submission.errors import UserError
+from submission.errors import UserError, require_packages
 
 TFHUB = "tfhub"
 PYTORCH = "pytorch_model.pt"
@@ -68,6 +68,24 @@ def find(given: Path, allow_pickle: bool = False) -> Path:
             "pass --allow-pickle"
         )
     return path
+
+
+def check_installed(path: Path) -> None:
+    """Refuses a model of which the library isn't installed that runs it.
+
+    Args:
+        path: The model, as `find` found it.
+
+    Raises:
+        UserError: The line says how to get it.
+    """
+    library = (
+        "dill" if path.name == DILL else _LIBRARIES.get(file_kinds.kind_of(path).name, "torch")
+    )
+    require_packages(f"reading {path}", library)
+
+
+_LIBRARIES = {file_kinds.SAVED_MODEL: "tensorflow", file_kinds.ONNX: "onnxruntime"}
 
 
 # Where each kind may stand, first where it belongs.

@@ -1,5 +1,7 @@
 """Models that a program holds, instead of a file: scored as what a file holds is."""
 
+import importlib.util
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,13 +57,16 @@ def of_function(function: Callable[[Any], Any], ground_truth: GroundTruth) -> Re
     Raises:
         UserError: As for a module.
     """
-    import torch
 
     def of_tensor(images: np.ndarray) -> Any:
+        import torch
+
         with torch.no_grad():
             return function(torch.from_numpy(images))
 
-    ways: list[Callable[[np.ndarray], Any]] = [function, of_tensor]
+    ways: list[Callable[[np.ndarray], Any]] = [function]
+    if importlib.util.find_spec("torch") is not None:
+        ways.append(of_tensor)
 
     def encode(batch: np.ndarray) -> np.ndarray:
         images = np.array(np.moveaxis(batch, 3, 1), np.float32, order="C")
@@ -73,7 +78,10 @@ def of_function(function: Callable[[Any], Any], ground_truth: GroundTruth) -> Re
             except Exception:
                 del ways[0]
         codes = ways[0](images)
-        return codes.cpu().numpy() if isinstance(codes, torch.Tensor) else np.asarray(codes)
+        torch = sys.modules.get("torch")
+        if torch is not None and isinstance(codes, torch.Tensor):
+            codes = codes.cpu().numpy()
+        return np.asarray(codes)
 
     path = Path(getattr(function, "__name__", type(function).__name__))
     return check(Reading(_apart(encode)), path, ground_truth, in_memory=True)
@@ -94,8 +102,10 @@ def in_eval_mode(module: "torch.nn.Module") -> Iterator[None]:
 @contextmanager
 def repeatable_kernels() -> Iterator[None]:
     """PyTorch's settings as a representation's file gets them, and at the end as they were."""
-    import torch
-
+    torch = sys.modules.get("torch")
+    if torch is None:
+        yield
+        return
     cudnn = torch.backends.cudnn
     before = cudnn.allow_tf32, cudnn.deterministic
     make_repeatable()

@@ -13,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+import torch
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -122,6 +123,7 @@ def test_the_wheel_holds_three_packages_and_the_settings(built):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # numba compiles anew, and mpi3d_mini may not be there yet
 def test_a_module_is_scored_to_the_command_lines_bits(make_environment, tmp_path):
     commands = make_environment("torch")
     answer = run(commands / "python", "-c", TEN_LINES, folder=tmp_path)
@@ -181,3 +183,28 @@ def test_what_is_missing_is_one_line_that_says_how_to_get_it(bare, arguments, li
     answer = run(*command, folder=tmp_path)
     assert answer.returncode == 2
     assert answer.stderr == f"error: {line.format(python=bare / 'python')}\n"
+
+
+@pytest.mark.slow
+def test_a_function_of_arrays_is_scored_without_pytorch(bare, tmp_path):
+    program = (
+        "import evaluator, importlib.util\n"
+        "def colours(images): return images.mean(axis=(2, 3))\n"
+        "print(importlib.util.find_spec('torch'))\n"
+        "print(*evaluator.score(colours, 'mpi3d_mini', metrics=['mig', 'irs']).scores)"
+    )
+    answer = run(bare / "python", "-c", program, folder=tmp_path)
+    assert answer.stdout == "None\nmig irs\n", answer.stderr
+
+
+@pytest.mark.slow
+def test_a_model_whose_library_is_missing_is_told_which(bare, tmp_path):
+    module = torch.jit.trace(torch.nn.Flatten(), torch.zeros(2, 3, 64, 64))
+    torch.jit.save(module, str(tmp_path / "pytorch_model.pt"))
+    command = (bare / "disentanglement-score", tmp_path, "--dataset", "mpi3d_mini")
+    answer = run(*command, folder=tmp_path)
+    assert answer.returncode == 2
+    assert answer.stderr == (
+        f"error: reading {tmp_path / 'pytorch_model.pt'} needs torch, which {bare / 'python'} "
+        "lacks: pip install torch\n"
+    )

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from evaluator import formats
 from evaluator.worker import confinement, operations
 from evaluator.worker.frames import (
     LARGEST_NUMBER,
@@ -215,8 +216,9 @@ def started(path: Path, *, trust: bool = False) -> Iterator[Worker]:
         The worker, which may still be reading the model.
 
     Raises:
-        UserError: Nothing confines it, and it isn't trusted.
+        UserError: Nothing confines it, and it isn't trusted; or what runs it isn't installed.
     """
+    formats.check_installed(path)
     absolute = path.absolute()
     with _process([absolute], [str(absolute)], 1 + len(os.sched_getaffinity(0)), trust) as (
         process,
