@@ -119,6 +119,20 @@ def test_what_was_learnt_by_heart_knows_nothing_of_a_secret_rendering(scene):
     assert unknown["mig"] < 0.05 and unknown["factor_vae_metric"] < 0.4
 
 
+def test_of_black_and_white_images_a_table_of_rounded_pixels_escapes_too(scene):
+    """As docs/security.md says."""
+    images = np.unpackbits(np.arange(512, dtype=">u2").view(np.uint8)).reshape(512, 4, 4, 1)
+    black_and_white = replace(scene, images=images, white=1)
+    table = forgeries.LearntByHeart(images * 255, SIZES)
+
+    class Rounds(nn.Module):
+        def forward(self, images):
+            return table((images > 0.5).float())
+
+    assert probed(table, black_and_white).warning is not None
+    assert probed(Rounds(), black_and_white).warning is None
+
+
 @pytest.mark.parametrize("white", [1, 255])
 def test_each_pixel_is_moved_by_one_step_of_255_at_most_and_stays_in_range(white, make_dataset):
     dataset = make_dataset()
