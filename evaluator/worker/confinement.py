@@ -11,6 +11,7 @@ They hold a thread and what it starts afterwards, so they are built before the f
 starts one, numpy among them, is imported.
 """
 
+import contextlib
 import ctypes
 import functools
 import os
@@ -102,7 +103,12 @@ def confine(readable: Sequence[Path], memory: int, gpu: bool = False) -> None:
         devices = [Path(_NULL), *(Path("/dev").glob("nvidia*") if gpu else ())]
         landlock.restrict([*readable, *_needed(gpu)], devices)
     # Older ones don't hinder who empties a file.
-    seccomp.restrict(gpu, writes=gpu or version >= 3)
+    writes = gpu or version >= 3
+    if not writes:
+        # It opens /dev/null for writing when it is imported.
+        with contextlib.suppress(ImportError):
+            import dill  # noqa: F401
+    seccomp.restrict(gpu, writes)
 
 
 def bubblewrap(command: Sequence[str], readable: Sequence[Path]) -> list[str]:

@@ -107,7 +107,7 @@ ALLOWED = {
     "threads": "run_in_thread()",
     "the socket that was passed in": "passed.sendall(b'codes'); assert passed.recv(6) == b'images'",
     "a signal to itself": "signal.signal(10, lambda *_: 0); os.kill(os.getpid(), 10)",
-    "packages": "import decimal, sqlite3, numpy",
+    "packages": "import decimal, sqlite3, numpy, dill",
     "randomness": "os.urandom(8); open('/dev/urandom', 'rb').read(8)",
     "the number of processors": "assert os.cpu_count() and open('/proc/cpuinfo').read()",
     "memory": "bytearray(2**28)",

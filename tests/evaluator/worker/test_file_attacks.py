@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from evaluator import formats, representations
-from evaluator.worker import landlock
+from evaluator.worker import confinement, landlock
+from evaluator.worker.confinement import BUBBLEWRAP
 from evaluator.worker.operations import file_operations
 from submission.errors import UserError
 from tests.evaluator.worker.attacks import (
@@ -23,7 +24,7 @@ from tests.evaluator.worker.attacks import (
     write_saved_model,
     write_torchscript,
 )
-from tests.evaluator.worker.child import run
+from tests.evaluator.worker.child import missing, run
 
 pytestmark = pytest.mark.skipif(landlock.version() == 0, reason="this kernel has no Landlock")
 
@@ -47,7 +48,11 @@ print(json.dumps(told))
 """
 
 
-@pytest.fixture(scope="module", params=[True, False], ids=["confined", "free"])
+# Free, they show that these are attacks.
+FREE = pytest.param(False, marks=pytest.mark.slow, id="free")
+
+
+@pytest.fixture(scope="module", params=[pytest.param(True, id="confined"), FREE])
 def torchscript(request, tmp_path_factory):
     """What became of each attack, and of an encoder, in one process."""
     folder = tmp_path_factory.mktemp("attacks")
@@ -204,6 +209,24 @@ def test_a_dilled_function_does_nothing_but_compute(tmp_path, start, ground_trut
     assert codes.tolist() == [[0, 0]] * 3
     assert secret.read_text() == "labels"
     assert not made.exists() and not Path("/dev/shm/confined").exists()
+
+
+@pytest.mark.skipif(missing(BUBBLEWRAP) is not None, reason="bubblewrap is missing")
+def test_a_model_is_read_behind_bubblewrap(start, ground_truth, monkeypatch):
+    folder, started = start
+    monkeypatch.setattr(confinement, "kind", lambda: BUBBLEWRAP)
+
+    def encode(images):
+        import os
+
+        # That of bubblewrap itself, in the table of processes that it makes.
+        return images.reshape(len(images), -1)[:, :1] * 0 + os.getppid()
+
+    (folder / formats.DILL).write_bytes(dill.dumps(encode, recurse=True))
+    images = ground_truth.sample_observations(3, np.random.RandomState(0))
+    with started() as process:
+        codes = representations.read(process, ground_truth).encode(images)
+    assert codes.tolist() == [[1]] * 3
 
 
 @pytest.mark.parametrize(
