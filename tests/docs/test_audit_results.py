@@ -1,0 +1,30 @@
+"""The numbers that docs/results/audit/README.md tells are those of its scores."""
+
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+FOLDER = Path(__file__).resolve().parents[2] / "docs" / "results" / "audit"
+ROW = re.compile(r"\(`(\w+)` ([\d.]+)\) \| [\w ]+ \(`(\w+)`\) \| ([\d.]+) \| ([\d.]+) \|")
+ROWS = ROW.findall((FOLDER / "README.md").read_text())
+
+
+@pytest.fixture(scope="module")
+def means():
+    scores = pd.read_csv(FOLDER / "scores.csv")
+    return scores.groupby(["group", "metric", "dial"])["score"].mean()
+
+
+def test_there_are_numbers():
+    assert len(ROWS) > 10
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: "-".join(row[:3]))
+def test_a_number_is_the_mean_of_its_scores(row, means):
+    group, dial, metric, before, after = row
+    # A random linear map has no perfect representation to begin with.
+    start = ("tangled", metric, 7.0) if group == "tangled" else ("perfect", metric, 0.0)
+    assert before == f"{means[start]:.2f}"
+    assert after == f"{means[group, metric, float(dial)]:.2f}"
