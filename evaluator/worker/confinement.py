@@ -142,7 +142,10 @@ def _needed(gpu: bool) -> list[Path]:
     names = ("site-packages", "dist-packages")
     packages = [path for path in map(Path, sys.path) if path.name in names]
     system = [Path(path) for path in (*_SYSTEM, *(_NVIDIA if gpu else ()))]
-    return [*ours, *libraries, *packages, *system]
+    # Of a cluster's modules, say; the variable may also name a home.
+    listed = map(Path, os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep))
+    others = [path for path in listed if path.is_absolute() and "/lib" in str(path)]
+    return [*ours, *libraries, *packages, *system, *others]
 
 
 def _expect_no_folder() -> None:

@@ -2,8 +2,9 @@
 
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from evaluator.worker import confinement, landlock
 from evaluator.worker.confinement import BUBBLEWRAP, LANDLOCK, NOWHERE
@@ -16,6 +17,7 @@ def run(
     wall: str = LANDLOCK,
     readable: Sequence[Path] = (),
     descriptors: Sequence[int] = (),
+    variables: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
     """What it prints."""
     command = [sys.executable, "-c", code, *arguments]
@@ -23,7 +25,7 @@ def run(
         command = confinement.bubblewrap(command, readable)
     done = subprocess.run(
         command,
-        env={"PYTHONPATH": search_path(), "HOME": NOWHERE},
+        env={"PYTHONPATH": search_path(), "HOME": NOWHERE, **variables},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

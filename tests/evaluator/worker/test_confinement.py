@@ -114,6 +114,7 @@ ALLOWED = {
 }
 
 SIZE = "os.stat(secret).st_size"
+MATPLOTLIB = "import matplotlib"
 
 CHILD = """
 import ctypes, json, os, signal, socket, sys, threading
@@ -151,7 +152,7 @@ print(json.dumps(told))
 ATTEMPTS = [
     attempt
     for part in (READS, WRITES, PROCESSES, NETWORK, MEMORIES, ALLOWED)
-    for attempt in (*part.values(), SIZE)
+    for attempt in (*part.values(), SIZE, MATPLOTLIB)
     if "system_call" not in attempt or os.uname().machine == "x86_64"
 ]
 
@@ -249,6 +250,31 @@ def test_the_size_of_another_file_can_be_asked_where_landlock_alone_hides_it(out
     """What docs/security.md says is left; in bubblewrap's file system it isn't there."""
     wall, told = outcomes
     assert (told[SIZE] == "done") == (wall != BUBBLEWRAP)
+
+
+def test_matplotlib_is_not_there(outcomes):
+    """It fails without a folder to write in, and Keras would import it."""
+    assert outcomes[1][MATPLOTLIB].startswith("ModuleNotFoundError")
+
+
+def test_libraries_of_the_systems_variable_are_read_and_no_home(tmp_path):
+    folder = tmp_path / "lib"
+    for place in (tmp_path, folder):
+        place.mkdir(exist_ok=True)
+        (place / "x").write_text("x")
+    code = """
+import sys
+from evaluator.worker import confinement
+confinement.confine([], 2**30)
+for path in sys.argv[1:]:
+    try:
+        print(open(path).read())
+    except OSError:
+        print("hidden")
+"""
+    path = os.pathsep.join([str(tmp_path), str(folder), ""])
+    told = run(code, str(tmp_path / "x"), str(folder / "x"), variables={"LD_LIBRARY_PATH": path})
+    assert told.split() == ["hidden", "x"]
 
 
 def test_a_process_of_several_threads_is_refused():
