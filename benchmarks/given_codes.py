@@ -30,9 +30,8 @@ def representations(dataset: Dataset) -> Iterator[tuple[str, np.ndarray]]:
     factors = factors_of(dataset)
     scaled = (factors / np.array(dataset.factor_sizes) - 0.5).astype(np.float32)
     yield "the factors", scaled
-    for noise in (0.05, 0.2):
-        noisy = scaled + noise * draws.standard_normal(scaled.shape, np.float32)
-        yield f"the factors, noise of {noise}", noisy
+    noisy = scaled + 0.2 * draws.standard_normal(scaled.shape, np.float32)
+    yield "the factors, noisy", noisy
     rotation = np.linalg.qr(draws.standard_normal((scaled.shape[1],) * 2))[0]
     yield "the factors, rotated", scaled @ rotation.astype(np.float32)
     among = 0.1 * draws.standard_normal((len(scaled), 20), np.float32)
@@ -58,8 +57,12 @@ def main() -> None:
     """Prints a table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--codes", type=Path, nargs="*", default=[], help="of all images, .npy")
+    parser.add_argument("--metrics", nargs="+", default=[], help="the challenge's by default")
     parser.add_argument("--rows", type=int, default=10_000)
     parser.add_argument("--repeats", type=int, default=20)
+    parser.add_argument(
+        "--gin", action="append", default=[], help="sample sizes of all rows, for a fair comparison"
+    )
     options = parser.parse_args()
     dataset = datasets.load("mpi3d_mini")
     factors = factors_of(dataset)
@@ -73,8 +76,10 @@ def main() -> None:
     )
     inside = total = 0
     for name, codes in every:
-        grid = evaluator.score_codes(codes, factors, repeats=options.repeats)
-        rows = evaluator.score_codes(codes[chosen], factors[chosen])
+        grid = evaluator.score_codes(
+            codes, factors, metrics=options.metrics, repeats=options.repeats, gin=options.gin
+        )
+        rows = evaluator.score_codes(codes[chosen], factors[chosen], metrics=options.metrics)
         for metric, score in rows.scores.items():
             scores = np.array(grid.intervals[metric].scores)
             mean, deviation = scores.mean(), scores.std(ddof=1)
