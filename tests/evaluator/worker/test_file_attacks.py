@@ -276,3 +276,38 @@ def test_an_onnx_model_is_read_with_the_weights_beside_it(start, ground_truth):
     with torch.no_grad():
         expected = module(torch.from_numpy(np.moveaxis(images, 3, 1)).float())
     np.testing.assert_allclose(codes, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", [formats.PYTORCH, formats.DILL])
+def test_where_nothing_hides_files_a_model_that_names_them_is_refused(
+    tmp_path, start, monkeypatch, name
+):
+    folder, started = start
+    if name == formats.PYTORCH:
+        write_torchscript(SavesWhenRead(str(tmp_path / "made")), folder / name)
+    else:
+        (folder / name).write_bytes(dill.dumps(lambda images: images))
+    monkeypatch.setattr(confinement, "kind", lambda: None)
+    with pytest.raises(UserError) as caught, started():
+        pass
+    message = str(caught.value)
+    assert {formats.PYTORCH: "torch.save", formats.DILL: "a pickle"}[name] in message
+    assert "--trust" in message and "\n" not in message
+    assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize("trust", [False, True])
+def test_where_nothing_hides_files_an_encoder_is_read_and_what_is_trusted(
+    start, ground_truth, monkeypatch, make_encoder, trust
+):
+    folder, _ = start
+    if trust:
+        function = dill.dumps(lambda images: images[:, 0, 0] * 1.0, recurse=True)
+        (folder / formats.DILL).write_bytes(function)
+    else:
+        write_torchscript(make_encoder(), folder / formats.PYTORCH)
+    monkeypatch.setattr(confinement, "kind", lambda: None)
+    model = formats.find(folder, allow_pickle=True)
+    images = ground_truth.sample_observations(3, np.random.RandomState(0))
+    with representations.start(model, trust=trust) as process:
+        assert len(representations.read(process, ground_truth).encode(images)) == 3
