@@ -5,14 +5,14 @@ import json
 import os
 import re
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 import docker
 
-from container import image, ownership, results, sandbox, scoring
+from container import apart, image, ownership, results, sandbox
 from container.live_log import LiveLog
 from container.sandbox import SHARED, UID, Job, Limits
 from submission.errors import UserError
@@ -78,11 +78,11 @@ def check(
     limits: Limits,
     root: Path = ROOT,
 ) -> Iterator[Finding]:
-    """Looks at the files, at the image, and at a representation in the image.
+    """Looks at the files, at the image, and at a representation.
 
     Args:
         client: The engine.
-        tag: The image's name.
+        tag: The name of the submission's image.
         representation: The folder to try; None for none.
         limits: What the representation's code may use.
         root: The folder of the submission.
@@ -102,12 +102,12 @@ def check(
     yield from _check_image(inspected)
     yield from check_shipped(inspected)
     try:
-        probe = _probe(client, tag, representation, limits)
+        probe = _probe(client, tag, limits)
     except (UserError, RuntimeError) as error:
         yield Finding(f"the image couldn't be tried: {error}", "mend that first")
         return
     yield from _check_probe(probe, inspected, manifest)
-    yield _check_representation(probe, representation)
+    yield _check_representation(client, representation, limits)
 
 
 def _check_manifest(path: Path) -> tuple[dict[str, Any], list[Finding]]:
@@ -253,36 +253,59 @@ def _wrong_in_layer(layer: tarfile.TarFile) -> Iterator[str]:
                 yield f"a layer of the image holds /{path}, which looks like a secret"
 
 
-def _probe(
-    client: docker.DockerClient, tag: str, representation: Path | None, limits: Limits
-) -> dict[str, Any]:
-    """Runs probe.py in the image, without a GPU."""
-    with contextlib.ExitStack() as stack:
-        place = stack.enter_context(ownership.temporary_folder())
-        mounts = {}
-        if representation is not None:
-            copy = results.readable_copy(representation, limits.output)
-            mounts["/REPRESENTATION"] = stack.enter_context(copy)
-        shared = stack.enter_context(sandbox.output(client, tag, limits.output, limits.seconds))
-        log = stack.enter_context(
-            LiveLog("check", limits.seconds, place / "log.txt", limits.printed)
-        )
-        job = Job(
-            title="check",
-            image=tag,
-            entrypoint=["python", "-c", (Path(__file__).parent / "probe.py").read_text()],
-            arguments=["/REPRESENTATION", f"{SHARED}/probe"],
-            environment={},
-            mounts=mounts,
-        )
-        scoring.check(sandbox.run(client, job, shared, limits, log), "check", log)
-        left = place / "left"
-        left.mkdir()
-        results.take(shared, "probe", left, limits.output)
-        return read_probe(left / "probe.json", representation is not None)
+def _probe(client: docker.DockerClient, tag: str, limits: Limits) -> dict[str, Any]:
+    """Runs probe.py in the submission's image, without a GPU."""
+
+    def run(job: Job, log: LiveLog) -> None:
+        sandbox.check(sandbox.run(client, job, limits, log), "check", log)
+
+    with _answer(client, tag, "probe", [], limits, run) as path:
+        return read_probe(path)
 
 
-def read_probe(path: Path, with_representation: bool) -> dict[str, Any]:
+def _try(client: docker.DockerClient, representation: Path, limits: Limits) -> dict[str, str]:
+    """Runs trial.py in this checkout's image, without a GPU, and the model beside it."""
+
+    def run(job: Job, log: LiveLog) -> None:
+        apart.run(client, job, representation, limits, log)
+
+    tag = str(image.of_checkout(client).id)
+    with _answer(client, tag, "trial", [apart.WORKER], limits, run) as path:
+        return dict(json.loads(path.read_text()))
+
+
+@contextlib.contextmanager
+def _answer(
+    client: docker.DockerClient,
+    tag: str,
+    script: str,
+    arguments: Sequence[str],
+    limits: Limits,
+    run: Callable[[Job, LiveLog], None],
+) -> Iterator[Path]:
+    """Runs a script of this folder's in an image; yields the path of the answer that it leaves."""
+    with ownership.temporary_folder() as place:
+        with (
+            sandbox.output(client, tag, limits.output, limits.seconds) as shared,
+            LiveLog("check", limits.seconds, place / "log.txt", limits.printed) as log,
+        ):
+            job = Job(
+                title="check",
+                image=tag,
+                entrypoint=["python", "-c", (Path(__file__).parent / f"{script}.py").read_text()],
+                arguments=[*arguments, f"{SHARED}/{script}"],
+                environment={},
+                mounts={},
+                volumes=[shared.volume],
+            )
+            run(job, log)
+            left = place / "left"
+            left.mkdir()
+            results.take(shared, script, left, limits.output)
+        yield left / f"{script}.json"
+
+
+def read_probe(path: Path) -> dict[str, Any]:
     """Reads what the probe found; the image's own Python wrote it, and may have written anything.
 
     Raises:
@@ -294,8 +317,6 @@ def read_probe(path: Path, with_representation: bool) -> dict[str, Any]:
         "torch": (str,),
         "torch_has_cuda": (bool,),
     }
-    if with_representation:
-        kinds |= {"representation": (str,), "mistake": (str,)}
     try:
         probe = json.loads(path.read_text(encoding="utf-8"))
         right = all(type(probe[key]) in kind for key, kind in kinds.items())
@@ -329,14 +350,20 @@ def _check_probe(
         )
 
 
-def _check_representation(probe: dict[str, Any], folder: Path | None) -> Finding:
+def _check_representation(
+    client: docker.DockerClient, folder: Path | None, limits: Limits
+) -> Finding:
     if folder is None:
         return Finding(
             "there is no representation to try",
             "run `python docker/portal.py simulate`, or name a folder",
         )
-    if probe["mistake"]:
+    try:
+        trial = _try(client, folder, limits)
+    except (UserError, RuntimeError) as error:
+        return Finding(f"the representation couldn't be tried: {error}", "mend that first")
+    if trial["mistake"]:
         return Finding(
-            f"the representation fails without a GPU: {probe['mistake']}", "export it anew"
+            f"the representation fails without a GPU: {trial['mistake']}", "export it anew"
         )
-    return Finding(f"without a GPU, {probe['representation']}")
+    return Finding(f"without a GPU, the representation gives {trial['gives']}")

@@ -32,7 +32,8 @@ class LiveLog:
         most_bytes: How much is taken; `is_full` says when there was more.
 
     Attributes:
-        last_error: The last line that began with `error: `, without that; "" when none did.
+        last_error: The last line without a source that began with `error: `, without that; ""
+            when none did.
     """
 
     def __init__(self, title: str, seconds: float, path: Path, most_bytes: int) -> None:
@@ -40,7 +41,8 @@ class LiveLog:
         self.is_full = threading.Event()
         self._room = most_bytes
         self._seconds = seconds
-        self._pending = b""
+        self._pending: dict[str, bytes] = {}
+        self._lock = threading.Lock()
         self._fraction: float | None = None
         self._file = path.open("w", encoding="utf-8")
         console = Console()
@@ -66,28 +68,35 @@ class LiveLog:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Writes what is left of the last line, and ends the bar."""
-        if self._pending:
-            self._line(self._pending)
+        """Writes what is left of the last lines, and ends the bar."""
+        for source, rest in self._pending.items():
+            self._line(rest, source)
         self._progress.stop()
         self._file.close()
 
-    def feed(self, chunk: bytes) -> None:
-        """Takes output, in pieces of any length."""
-        if self.is_full.is_set():
-            return
-        if len(chunk) > self._room:
-            self.is_full.set()
-        chunk = chunk[: self._room]
-        self._room -= len(chunk)
-        # A carriage return rewrites a progress line: each state is a line here.
-        *lines, self._pending = re.split(rb"[\r\n]+", self._pending + chunk)
-        for line in lines:
-            self._line(line)
-        while len(self._pending) > _LONGEST_LINE:
-            self._line(self._pending[:_LONGEST_LINE])
-            self._pending = self._pending[_LONGEST_LINE:]
-        self._file.flush()
+    def feed(self, chunk: bytes, source: str = "") -> None:
+        """Takes output, in pieces of any length, from one thread for each source.
+
+        Args:
+            chunk: The piece.
+            source: Where it comes from, which begins each line of it.
+        """
+        with self._lock:
+            if self.is_full.is_set():
+                return
+            if len(chunk) > self._room:
+                self.is_full.set()
+            chunk = chunk[: self._room]
+            self._room -= len(chunk)
+            # A carriage return rewrites a progress line: each state is a line here.
+            *lines, rest = re.split(rb"[\r\n]+", self._pending.get(source, b"") + chunk)
+            for line in lines:
+                self._line(line, source)
+            while len(rest) > _LONGEST_LINE:
+                self._line(rest[:_LONGEST_LINE], source)
+                rest = rest[_LONGEST_LINE:]
+            self._pending[source] = rest
+            self._file.flush()
 
     def tick(self, seconds: float) -> None:
         """Moves the bar."""
@@ -95,10 +104,12 @@ class LiveLog:
         clock = f"{share:4.0%}  {format_duration(seconds)} of {format_duration(self._seconds)}"
         self._progress.update(self._task, completed=share, description=clock)
 
-    def _line(self, content: bytes) -> None:
+    def _line(self, content: bytes, source: str) -> None:
         text = plain(content.decode("utf-8", "replace"))
         if not text.strip():
             return
+        if source:
+            text = f"{source}: {text}"
         self._file.write(text + "\n")
         if text.startswith("error: "):
             self.last_error = text.removeprefix("error: ")

@@ -1,4 +1,4 @@
-"""Scoring a representation in a container, and checking scores by computing them again."""
+"""Scoring a representation in two containers, and checking scores by computing them again."""
 
 import json
 import math
@@ -11,15 +11,14 @@ from typing import Any
 
 import docker
 
-from container import results, sandbox
+from container import apart, results, sandbox
 from container.live_log import LiveLog, plain
-from container.sandbox import SHARED, Ending, Job, Limits
+from container.sandbox import SHARED, Job, Limits
 from submission.datasets import Dataset
 from submission.errors import UserError
 from submission.runs.files import write_json
 
 DATASET = "/DATASET"
-_REPRESENTATION = "/REPRESENTATION"
 # What differs from one computation to the next, whatever the scores: the noise of a probe too.
 _EACH_TIME = ("created", "seconds", "memorisation")
 _MOST_BYTES_OF_SCORES = 16 * 2**20
@@ -35,7 +34,7 @@ class Scoring:
         dataset: The data set, already in `data_root`.
         data_root: The folder of the data sets.
         arguments: Further options of `python -m evaluator`.
-        limits: What the container may use.
+        limits: What each of the two containers may use, but for the memory, which they halve.
     """
 
     image: str
@@ -47,22 +46,20 @@ class Scoring:
 
 
 def score(client: docker.DockerClient, scoring: Scoring, destination: Path) -> None:
-    """Scores a representation in a container that sees nothing but it and the data sets.
+    """Scores a representation in a container that sees the data sets, and its model in another.
 
     Args:
         client: The engine.
         scoring: What to score.
-        destination: An empty folder for `scores.json`, `metrics/` and `log.txt`. They are written
-            here: the submission's code may have left anything in the container.
+        destination: An empty folder for `scores.json`, `metrics/` and `log.txt`.
 
     Raises:
-        UserError: The representation was refused, its code had to be stopped, or what the container
+        UserError: The representation was refused, its code had to be stopped, or what the scorer
             left aren't scores.
         RuntimeError: The evaluator failed.
     """
     limits = scoring.limits
     with (
-        results.readable_copy(scoring.representation, limits.output) as representation,
         sandbox.output(client, scoring.image, limits.output, limits.seconds) as shared,
         LiveLog("scoring", limits.seconds, destination / "log.txt", limits.printed) as log,
     ):
@@ -71,7 +68,8 @@ def score(client: docker.DockerClient, scoring: Scoring, destination: Path) -> N
             image=scoring.image,
             entrypoint=["python", "-m", "evaluator"],
             arguments=[
-                _REPRESENTATION,
+                apart.REPRESENTATION,
+                *("--worker", apart.WORKER),
                 *("--dataset", results.address_in(DATASET, scoring.dataset)),
                 *("--output", f"{SHARED}/scored"),
                 "--allow-pickle",
@@ -83,15 +81,12 @@ def score(client: docker.DockerClient, scoring: Scoring, destination: Path) -> N
                 "AICROWD_CUDA": "0",
                 "IMAGE_DIGEST": scoring.image,
             },
-            mounts={
-                _REPRESENTATION: representation,
-                **results.data_set_mounts(
-                    scoring.data_root, DATASET, scoring.dataset, secrets=True
-                ),
-            },
+            mounts=results.data_set_mounts(
+                scoring.data_root, DATASET, scoring.dataset, secrets=True
+            ),
+            volumes=[shared.volume],
         )
-        ending = sandbox.run(client, job, shared, limits, log)
-        check(ending, "scoring", log)
+        apart.run(client, job, scoring.representation, limits, log)
         left = destination / "left"
         left.mkdir()
         results.take(shared, "scored", left, limits.output)
@@ -103,7 +98,7 @@ def keep_scores(left: Path, destination: Path) -> None:
     """Writes anew what an evaluation leaves, and nothing else.
 
     Args:
-        left: What a scoring container left: anything.
+        left: What the scoring container left.
         destination: Gets `scores.json` and `metrics/`.
 
     Raises:
@@ -117,21 +112,6 @@ def keep_scores(left: Path, destination: Path) -> None:
         write_json(destination / "scores.json", scores)
     except (UserError, RecursionError) as error:
         raise UserError(f"what the scoring container left was refused: {error}") from error
-
-
-def check(ending: Ending, title: str, log: LiveLog) -> None:
-    """Raises what a container's end means.
-
-    Raises:
-        UserError: It was stopped, or told a mistake.
-        RuntimeError: It failed.
-    """
-    if ending.stopped:
-        raise UserError(f"{title}: the submission's code {ending.stopped}")
-    if ending.exit_code == 2 and log.last_error:
-        raise UserError(f"{title}: {log.last_error}")
-    if ending.exit_code:
-        raise RuntimeError(f"{title} ended with exit code {ending.exit_code}")
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[list[str], list[str]]:

@@ -149,6 +149,7 @@ def _train_in_container(
                 "NDC_ROOT": "/home/aicrowd",
             },
             mounts=results.data_set_mounts(one.data_root, DATASET, one.dataset),
+            volumes=[shared.volume],
             gpu=one.gpu,
         )
 
@@ -156,13 +157,13 @@ def _train_in_container(
             _copy(shared, one, log_file, folder)
 
         supervision = Supervision(request, save, one.save_every)
-        ending = sandbox.run(client, job, shared, limits, log, supervision)
+        ending = sandbox.run(client, job, limits, log, supervision)
         results.take(shared, one.name, run, limits.output)
     _place_log(run, log_file)
     if not _has_export(run):
         if ending.requested:
             raise KeyboardInterrupt("interrupted before training had exported anything")
-        scoring.check(ending, "training", log)
+        sandbox.check(ending, "training", log)
         raise UserError(
             f"the submission wrote nothing to representation/ in {SHARED}/{one.name} "
             "($AICROWD_OUTPUT_PATH/$AICROWD_EVALUATION_NAME): export there"
@@ -247,9 +248,10 @@ def _report(client: docker.DockerClient, one: Round, folder: RunFolder) -> Path:
                     run: copy,
                     **results.data_set_mounts(one.data_root, DATASET, one.dataset),
                 },
+                volumes=[shared.volume],
             )
-            ending = sandbox.run(client, job, shared, one.scoring, log)
-            scoring.check(ending, "report", log)
+            ending = sandbox.run(client, job, one.scoring, log)
+            sandbox.check(ending, "report", log)
             left = place / "left"
             left.mkdir()
             results.take(shared, "report", left, one.scoring.output)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import docker
 import pytest
+from docker.types import Mount
 
 from container import engine, sandbox
 
@@ -161,10 +162,12 @@ def test_one_gpu_of_those_that_cdi_names():
 def test_selinux_has_the_mounts_labelled():
     options = ["name=seccomp,profile=builtin", "name=selinux"]
     assert engine.has_selinux(Informs({"SecurityOptions": options}))
-    shared = sandbox.Output("volume", None)
-    mounted = sandbox.mounts({"/DATASET/x": Path("/data/x")}, shared, labelled=True)
-    assert mounted["volumes"] == ["/data/x:/DATASET/x:ro,z"]
-    assert [one["Target"] for one in mounted["mounts"]] == ["/SHARED"]
+    shared = Mount("/SHARED", "volume", type="volume")
+    job = sandbox.Job("test", "image", [], {}, {"/DATASET/x": Path("/data/x")}, [shared])
+    assert sandbox.mounts(job, labelled=True) == {
+        "mounts": [shared],
+        "volumes": ["/data/x:/DATASET/x:ro,z"],
+    }
 
 
 @pytest.mark.parametrize("words", ["--time-limit soon", "--memory much", "--gpu maybe"])

@@ -121,14 +121,12 @@ PROBE = {
     "entry_point_runs": True,
     "torch": "2.0",
     "torch_has_cuda": False,
-    "representation": "pytorch_model.pt gives [1, 8]",
-    "mistake": "",
 }
 
 
 def test_a_right_probe_is_read(tmp_path):
     (tmp_path / "probe.json").write_text(json.dumps(PROBE))
-    assert findings.read_probe(tmp_path / "probe.json", True) == PROBE
+    assert findings.read_probe(tmp_path / "probe.json") == PROBE
 
 
 @pytest.mark.parametrize(
@@ -147,7 +145,7 @@ def test_a_right_probe_is_read(tmp_path):
 def test_a_forged_probe_is_refused(tmp_path, content):
     (tmp_path / "probe.json").write_text(content)
     with pytest.raises(UserError, match="answer"):
-        findings.read_probe(tmp_path / "probe.json", True)
+        findings.read_probe(tmp_path / "probe.json")
 
 
 @pytest.mark.parametrize("spoil", ["missing", "folder"])
@@ -155,7 +153,7 @@ def test_a_probe_that_is_no_file_is_refused(tmp_path, spoil):
     if spoil == "folder":
         (tmp_path / "probe.json").mkdir()
     with pytest.raises(UserError, match="no answer"):
-        findings.read_probe(tmp_path / "probe.json", True)
+        findings.read_probe(tmp_path / "probe.json")
 
 
 @pytest.fixture
@@ -228,8 +226,8 @@ def test_what_a_forged_probe_prints_is_told_in_lines_without_commands(portal, ma
     program = """
 import json, os, sys
 os.makedirs(sys.argv[-1])
-json.dump({"uid": 1001, "entry_point_runs": True, "torch": "x", "torch_has_cuda": False,
-    "representation": "a\\nok     forged\\x1b[2J", "mistake": ""},
+json.dump({"uid": 1001, "entry_point_runs": True, "torch": "a\\nok     forged\\x1b[2J",
+    "torch_has_cuda": False},
     open(sys.argv[-1] + "/probe.json", "w"))
 """
     tag = make_submission(
@@ -251,7 +249,7 @@ def test_the_real_image_and_a_representation_that_loads(portal, write_torchscrip
     assert "ok     the uid of aicrowd in the image is 1001" in lines
     assert "ok     the image's entry point is /home/aicrowd/run.sh" in lines
     assert (
-        "ok     without a GPU, pytorch_model.pt gives [1, 8] for a batch of 1 and [64, 8] for a "
+        "ok     without a GPU, the representation gives [1, 8] for a batch of 1 and [64, 8] for a "
         "batch of 64"
     ) in lines
     assert any(line.startswith("WRONG  aicrowd.json: authors is") for line in lines)

@@ -51,27 +51,26 @@ for address in {sorted(addresses)}:
         reached.append(address)
     except OSError:
         pass
-interfaces = [name for _, name in socket.if_nameindex()]
-raise ValueError(f'reached {{reached}} through {{interfaces}}')
+raise ValueError(f'reached {{reached}}')
 """
         error = portal.score(write_hostile_dill(code)).error
         with pytest.raises(TimeoutError):
             server.accept()
-    assert "reached [] through ['lo']" in error
+    assert "reached []" in error
 
 
-def test_forks_without_end_stay_below_the_limit_and_end_with_the_container(
-    portal, write_hostile_dill
-):
-    code = """
+def test_forks_without_end_stay_below_the_limit_and_end_with_the_container(portal, make_submission):
+    script = """
+exec /opt/venv/bin/python -c '
 import os
 while True:
     try:
         os.fork()
     except OSError:
         pass
+'
 """
-    folder = write_hostile_dill(code)
+    tag = make_submission(script)
     before, most = _processes_of_containers(), 0
     done = threading.Event()
 
@@ -82,10 +81,9 @@ while True:
 
     watcher = threading.Thread(target=watch)
     watcher.start()
+    given = ("--processes", 60, "--cpus", 0.5, "--time-limit", "25s", "--grace", "0s")
     try:
-        error = portal.score(
-            folder, "--processes", 60, "--cpus", 0.5, "--time-limit", "25s", "--grace", "0s"
-        ).error
+        error = portal("simulate", *given, image=tag).error
     finally:
         done.set()
         watcher.join()
@@ -104,7 +102,7 @@ def test_memory_without_end_is_ended_at_the_limit(
         folder = write_torchscript(Allocates())
     error = portal.score(folder, "--memory", "2g").error
     assert error == (
-        "scoring: the submission's code needed more than its 2 GiB of memory and was killed"
+        "scoring: the submission's code needed more than its 1 GiB of memory and was killed"
     )
 
 
@@ -142,15 +140,12 @@ raise ValueError(f'wrote {wrote}')
     assert sorted(path.name for path in folder.iterdir()) == ["python_model.dill"]
 
 
-def test_a_disk_filled_without_end_is_the_outputs_own(portal, write_hostile_dill):
+def test_a_disk_filled_without_end_is_the_outputs_own(portal, make_submission):
     free = os.statvfs("/").f_bavail
-    code = """
-with open('/SHARED/x', 'wb') as file:
-    while True:
-        file.write(bytes(2**20))
-"""
-    error = portal.score(write_hostile_dill(code), "--output-limit", "64m").error
-    assert "No space left on device" in error
+    tag = make_submission('cat /dev/zero >"$AICROWD_OUTPUT_PATH/x"')
+    answer = portal("simulate", "--output-limit", "64m", image=tag)
+    assert answer.code == 1
+    assert "No space left on device" in answer.output
     assert abs(os.statvfs("/").f_bavail - free) * os.statvfs("/").f_frsize < 2**30
 
 
@@ -161,17 +156,8 @@ def test_a_file_longer_than_it_is_is_refused(portal, make_submission):
     assert answer.error == "the submission left more than 0.0625 GiB: it was refused"
 
 
-@pytest.mark.parametrize(
-    ("kind", "ending"),
-    [
-        ("dill", "was ended by SIGTERM"),
-        # The evaluator's handler waits for Python, to which this code never returns.
-        ("torchscript", "ignored SIGTERM for 2s and was killed"),
-    ],
-)
-def test_sleep_for_ever_ends_at_the_wall_clock(
-    portal, write_hostile_dill, write_torchscript, kind, ending
-):
+@pytest.mark.parametrize("kind", ["dill", "torchscript"])
+def test_sleep_for_ever_ends_at_the_wall_clock(portal, write_hostile_dill, write_torchscript, kind):
     if kind == "dill":
         folder = write_hostile_dill("import time\ntime.sleep(1e6)")
     else:
@@ -179,33 +165,26 @@ def test_sleep_for_ever_ends_at_the_wall_clock(
     started = time.monotonic()
     error = portal.score(folder, "--time-limit", "15s").error
     assert time.monotonic() - started < 40
-    joined = ", " if ending.startswith("ignored") else " and "
-    assert error == (
-        f"scoring: the submission's code ran past its wall clock of 15s{joined}{ending}"
-    )
+    assert error == "scoring: it ran past its wall clock of 15s and was ended by SIGTERM"
 
 
-@pytest.mark.parametrize(
-    ("kind", "told"),
-    [
-        ("dill", "prints more than 16 MiB in its first calls: it was stopped"),
-        ("torchscript", "the submission's code printed more than 16 MiB and was killed"),
-    ],
-)
-def test_gigabytes_of_print_are_cut_off(portal, write_hostile_dill, write_torchscript, kind, told):
+@pytest.mark.parametrize("kind", ["dill", "torchscript"])
+def test_gigabytes_of_print_are_cut_off(portal, write_hostile_dill, write_torchscript, kind):
     if kind == "dill":
         folder = write_hostile_dill("import os\nwhile True: os.write(1, b'x' * 2**16)")
     else:
         folder = write_torchscript(Prints())
     answer = portal.score(folder)
-    assert answer.error.startswith("scoring: ") and answer.error.endswith(told)
-    assert len(answer.output) < 17 * 2**20
+    assert answer.error == (
+        "scoring: the submission's code printed more than 16 MiB and was killed"
+    )
+    assert len(answer.output) < 18 * 2**20
 
 
 def test_what_a_terminal_would_obey_is_not_passed_on(portal, write_hostile_dill):
     code = r"print('\x1b]0;title\x07\x1b[2Jseen\x1b[8m', flush=True)" + "\nraise ValueError('end')"
     answer = portal.score(write_hostile_dill(code))
-    assert "seen" in answer.output
+    assert "model: seen" in answer.output.splitlines()
     assert "\x1b" not in answer.output
     assert "end" in answer.error
 

@@ -10,10 +10,15 @@ import dill
 import numpy as np
 import pytest
 import torch
+from docker.types import Mount
 from torch import nn
 
-from container import scoring
+from container import apart, ownership, results, sandbox, scoring
+from container.live_log import LiveLog
+from container.sandbox import Limits
 from evaluator.compat import load_tensorflow
+from evaluator.worker import readers
+from evaluator.worker.client import awaited
 from submission.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -105,40 +110,83 @@ def test_verify_tells_identical_scores_from_others(portal, folder, write_torchsc
     assert any(line.startswith('provenance.versions.numpy: "1.0" before') for line in lines)
 
 
+@pytest.fixture
+def write_saved_model(folder):
+    """Writes a SavedModel whose codes are pixels."""
+
+    def write() -> Path:
+        tensorflow = load_tensorflow()
+        module = tensorflow.Module()
+
+        @tensorflow.function(
+            input_signature=[tensorflow.TensorSpec([None, 64, 64, 3], tensorflow.float32, "images")]
+        )
+        def represent(images):
+            return {"default": tensorflow.reshape(images, [-1, 12288])[:, :4000:500]}
+
+        signatures = {"representation": represent}
+        tensorflow.saved_model.save(module, str(folder / "tfhub"), signatures=signatures)
+        return folder / "tfhub"
+
+    return write
+
+
+@pytest.fixture
+def write_dilled_function(folder):
+    """Writes a dilled function whose codes are sums over pixels."""
+
+    def write() -> Path:
+        weights = np.random.RandomState(0).normal(size=(192, 5))
+
+        def represent(images):
+            return images[:, :, ::8, ::8].reshape(len(images), -1) @ weights
+
+        represent.__module__ = "__main__"  # so that dill takes the code along, as from a script
+        with (folder / "python_model.dill").open("wb") as file:
+            dill.dump(represent, file, recurse=True)
+        return folder / "python_model.dill"
+
+    return write
+
+
 @pytest.mark.slow
-def test_a_saved_model_is_scored(portal, folder):
-    tensorflow = load_tensorflow()
-    module = tensorflow.Module()
-
-    @tensorflow.function(
-        input_signature=[tensorflow.TensorSpec([None, 64, 64, 3], tensorflow.float32, "images")]
-    )
-    def represent(images):
-        return {"default": tensorflow.reshape(images, [-1, 12288])[:, :4000:500]}
-
-    tensorflow.saved_model.save(
-        module, str(folder / "tfhub"), signatures={"representation": represent}
-    )
-    answer = portal.score(folder)
+@pytest.mark.parametrize(("kind", "latents"), [("saved_model", 8), ("dilled_function", 5)])
+def test_other_formats_are_scored(portal, request, kind, latents):
+    path = request.getfixturevalue(f"write_{kind}")()
+    answer = portal.score(path.parent)
     assert answer.code == 0, answer.errors
     provenance = read(portal.folder / "scored/scores.json")["provenance"]
-    assert (provenance["representation_file"], provenance["latents"]) == ("tfhub", 8)
+    assert (provenance["representation_file"], provenance["latents"]) == (path.name, latents)
 
 
 @pytest.mark.slow
-def test_a_dilled_function_is_scored(portal, folder):
-    weights = np.random.RandomState(0).normal(size=(192, 5))
-
-    def represent(images):
-        return images[:, :, ::8, ::8].reshape(len(images), -1) @ weights
-
-    represent.__module__ = "__main__"  # so that dill takes the code along, as from a script
-    with (folder / "python_model.dill").open("wb") as file:
-        dill.dump(represent, file, recurse=True)
-    answer = portal.score(folder)
-    assert answer.code == 0, answer.errors
-    provenance = read(portal.folder / "scored/scores.json")["provenance"]
-    assert (provenance["representation_file"], provenance["latents"]) == ("python_model.dill", 5)
+@pytest.mark.parametrize("kind", ["torchscript", "saved_model", "dilled_function"])
+def test_codes_from_the_models_container_are_those_in_process_to_the_bit(
+    client, built, data_set, request, kind
+):
+    write = request.getfixturevalue(f"write_{kind}")
+    path = write(encoder()) / "pytorch_model.pt" if kind == "torchscript" else write()
+    expected = readers.read(path)
+    # As a scorer on this machine does, with a socket that the container's user can reach.
+    with ownership.temporary_folder() as place, results.readable_copy(path.parent, 2**30) as copy:
+        place.chmod(0o755)
+        socket = Mount(apart.SOCKET, str(place), type="bind", read_only=True)
+        job = apart.model_job(built, copy, Path(path.name), socket)
+        limits = Limits(60.0, 0.0, 2**31, 1024, sandbox.default_cpus(client), 0)
+        with (
+            LiveLog("test", 60.0, place / "log.txt", 10_000) as log,
+            sandbox.started(client, job, limits, log),
+            awaited(path, place / "worker") as process,
+        ):
+            served = process.reading()
+            for size in (64, 16):
+                pixels = data_set.images[:size]
+                images = (pixels / 255.0).astype(np.float32)
+                assert np.array_equal(served.encode(images), expected.encode(images))
+                assert served.encode(images).dtype == expected.encode(images).dtype
+                if expected.encode_pixels:
+                    one, other = served.encode_pixels, expected.encode_pixels
+                    assert np.array_equal(one(pixels, 255), other(pixels, 255))
 
 
 @pytest.mark.slow
