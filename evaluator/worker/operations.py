@@ -76,7 +76,8 @@ _RESTORES = frozenset(("RestoreV2",))
 # Numbers of fields, from TensorFlow's saved_model.proto, meta_graph.proto, saver.proto,
 # graph.proto, function.proto, op_def.proto and node_def.proto.
 _META_GRAPHS = 2
-_GRAPH, _SAVER, _RESTORE_OP_NAME = 2, 3, 3
+# The definitions are those of TensorFlow's own operators.
+_DEFINITIONS, _GRAPH, _SAVER, _RESTORE_OP_NAME = 1, 2, 3, 3
 _NODES, _LIBRARY, _FUNCTIONS = 1, 2, 1
 _SIGNATURE, _FUNCTION_NODES = 1, 3
 # Of an operator; a function's signature has its name at the same number.
@@ -199,11 +200,16 @@ def _of_meta_graph(meta_graph: bytes) -> set[str]:
     known = _SAVED_MODEL_COMPUTES | _SAVES | _RESTORES
     found = {f"the operator {operator}" for operator in named - known}
     # What loads the model asks for the variables by the saver alone, and for all else by the rest.
-    savers = b"".join(_fields(meta_graph, _SAVER))
-    rest = b"".join(value for number, value in _all_fields(meta_graph) if number not in (2, 3))
-    restore = b"".join(_fields(savers, _RESTORE_OP_NAME))
-    for operators, asked in ((_SAVES, rest + restore), (_RESTORES, rest)):
-        if any(name in asked for name in _depending(nodes, functions, operators)):
+    apart = (_DEFINITIONS, _GRAPH, _SAVER)
+    rest = b"".join(value for number, value in _all_fields(meta_graph) if number not in apart)
+    restores = {
+        _node_of(name)
+        for saver in _fields(meta_graph, _SAVER)
+        for name in _fields(saver, _RESTORE_OP_NAME)
+    }
+    for operators, asked in ((_SAVES, restores), (_RESTORES, set())):
+        depending = _depending(nodes, functions, operators)
+        if depending & asked or any(name in rest for name in depending):
             used = " or ".join(sorted(operators & named))
             found.add(f"the operator {used}, beside what saves its variables")
     return found
@@ -224,8 +230,7 @@ def _depending(
                 added = True
         for node in nodes:
             name = _name(node)
-            # An input is a node's name, as it is, with ^ before it or with :number behind it.
-            inputs = {one.lstrip(b"^").split(b":")[0] for one in _fields(node, _INPUT)}
+            inputs = {_node_of(one) for one in _fields(node, _INPUT)}
             if name not in depending and (inputs & depending or _runs(node, wanted, depending)):
                 depending.add(name)
                 added = True
@@ -238,6 +243,11 @@ def _runs(node: bytes, operators: set[bytes], functions: set[bytes]) -> bool:
         return True
     attributes = b"".join(value for number, value in _all_fields(node) if number > _INPUT)
     return any(name in attributes for name in functions)
+
+
+def _node_of(name: bytes) -> bytes:
+    """The node that an input names, as it is, with ^ before it or with :number behind it."""
+    return name.lstrip(b"^").split(b":")[0]
 
 
 def _name(message: bytes) -> bytes:

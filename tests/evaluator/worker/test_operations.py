@@ -223,7 +223,9 @@ def saved_model(tmp_path, nodes, functions=(), saver=MappingProxyType({}), answe
         {2: message({1: message({1: message({1: name}), 3: body[1]})})} for name, body in functions
     ]
     signature = message({1: b"representation", 2: message({2: message({2: message({1: answer})})})})
-    graph = message({2: message(*nodes, *library), 3: message(saver), 5: signature})
+    # Of the operators, definitions stand in the file too.
+    definitions = message({2: message({1: message({1: b"StatefulPartitionedCall"})})})
+    graph = message({1: definitions, 2: message(*nodes, *library), 3: message(saver), 5: signature})
     folder = tmp_path / "tfhub"
     folder.mkdir()
     (folder / "saved_model.pb").write_bytes(message({2: graph}))
@@ -264,13 +266,21 @@ def test_a_graph_may_save_and_restore_its_variables(tmp_path):
     assert file_operations(saved_model(tmp_path, [CODES, *SAVING], saver=saver)) == []
 
 
+def test_a_graph_without_variables_may_call_what_saves_them_by_an_operators_name(tmp_path):
+    saves = (b"saves_all", node(b"write", b"SaveV2", b"name"))
+    call = node(b"StatefulPartitionedCall", b"StatefulPartitionedCall", calls=b"saves_all")
+    saver = {3: b"StatefulPartitionedCall_1"}
+    assert file_operations(saved_model(tmp_path, [CODES, call], [saves], saver)) == []
+
+
 @pytest.mark.parametrize("answer", [b"write:0", b"written:0", b"read:0", b"assign"])
 def test_a_graph_that_saves_or_restores_to_answer_is_told(tmp_path, answer):
     assert file_operations(saved_model(tmp_path, [CODES, *SAVING], answer=answer))
 
 
-def test_a_graph_that_saves_when_it_is_restored_is_told(tmp_path):
-    path = saved_model(tmp_path, [CODES, *SAVING], saver={3: b"written"})
+@pytest.mark.parametrize("restore", [b"written", b"written:0"])
+def test_a_graph_that_saves_when_it_is_restored_is_told(tmp_path, restore):
+    path = saved_model(tmp_path, [CODES, *SAVING], saver={3: restore})
     assert file_operations(path) == ["the operator SaveV2, beside what saves its variables"]
 
 
