@@ -1,5 +1,7 @@
 """Mini-batches of images, drawn so that a resumed run sees the very ones it would have seen."""
 
+import functools
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
@@ -51,7 +53,9 @@ class Batches:
         self._seed = (seed, stream)
         self._epoch = -1
         self._order = torch.empty(0, dtype=torch.int64)
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="batches")
+        self._thread = ThreadPoolExecutor(
+            max_workers=1, thread_name_prefix="batches", initializer=_uses_this_gpu(device)
+        )
         self._ahead: dict[int, Future[Tensor]] = {}
 
     @property
@@ -117,6 +121,16 @@ class Batches:
             self._order = order if self._resident is None else order.to(self._resident.device)
             self._epoch = epoch
         return self._order[position * self.batch_size : (position + 1) * self.batch_size]
+
+
+def _uses_this_gpu(device: torch.device) -> Callable[[], object] | None:
+    """What has a new thread use this one's GPU.
+
+    A thread starts with GPU 0, where pinning memory would open a context in every process.
+    """
+    if device.type != "cuda":
+        return None
+    return functools.partial(torch.cuda.set_device, torch.cuda.current_device())
 
 
 def load_resident(dataset: Dataset, device: torch.device, wanted: bool) -> Tensor | None:

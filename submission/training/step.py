@@ -205,12 +205,18 @@ class Learner:
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes over the state of a learner of the same shape."""
+        """Takes over the state of a learner of the same shape, on whatever device."""
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.plateau.load_state_dict(state["plateau"])
-        self.generator.set_state(state["generator"].cpu())
         self.step_count = state["step_count"]
+        # "The desired state" is a byte tensor on the CPU, whichever device the generator draws on.
+        drawn = state["generator"].cpu()
+        if drawn.shape == self.generator.get_state().shape:
+            self.generator.set_state(drawn)
+        else:
+            # Another kind of device has drawn so far, whose bits this one can't go on with.
+            self.generator.manual_seed(self.generator.initial_seed() + self.step_count)
         for name in ("skipped", "skipped_running", "epoch_loss", "epoch_steps"):
             setattr(self, name, state[name].to(self.device))
         if self.discriminator is not None and self.discriminator_optimizer is not None:
