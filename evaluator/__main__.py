@@ -2,13 +2,10 @@
 
 import argparse
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from evaluator import engines, evaluation, formats, metrics, outputs, representations
 from evaluator.arguments import training_record
@@ -17,6 +14,7 @@ from evaluator.ground_truth import GroundTruth
 from evaluator.metrics import Result
 from evaluator.representations import Representation
 from evaluator.tracked import log_scores
+from evaluator.watching import watched
 from submission import datasets
 from submission.command_line import Parser, parse_count, parse_seed, run_command_line
 from submission.datasets import Dataset
@@ -134,11 +132,11 @@ def _score(
 
     stopped = written = None
     try:
-        with _watched(console, representation) as (watched, begin):
+        with watched(console, representation) as (counted, begin):
             begin("encoding")
             found, score = evaluation.begin(
                 dataset,
-                watched,
+                counted,
                 chosen,
                 seeds=seeds,
                 engine=arguments.engine,
@@ -319,40 +317,6 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         if parsed.codes is not None and given:
             parser.error(f"{name} doesn't go with --codes, which are scored without a model")
     return parsed
-
-
-@contextmanager
-def _watched(
-    console: Console, representation: Representation
-) -> Iterator[tuple[Representation, Callable[[str], None]]]:
-    """Shows how long each metric has run and what it has encoded: a live line, or one a minute.
-
-    Yields:
-        The representation, watched, and a function to call with the name of what begins.
-    """
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    live = console.is_terminal
-    period = 0.2 if live else 60.0
-    with Progress(*columns, console=console, transient=True, disable=not live) as progress:
-        task = progress.add_task("")
-        name, encoded, shown = "", 0, time.monotonic()
-
-        def begin(what: str) -> None:
-            nonlocal name, encoded, shown
-            name, encoded, shown = what, 0, time.monotonic()
-            progress.reset(task, description=what)
-
-        def count(images: int) -> None:
-            nonlocal encoded, shown
-            encoded += images
-            if time.monotonic() - shown > period:
-                shown = time.monotonic()
-                state = f"{name}: {encoded:,} images encoded"
-                progress.update(task, description=state)
-                if not live:
-                    console.print(state)
-
-        yield representation.counted(count), begin
 
 
 if __name__ == "__main__":

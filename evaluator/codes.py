@@ -19,10 +19,6 @@ from evaluator.representations import Representation
 from submission.datasets import Dataset
 from submission.errors import UserError
 
-# The batch of the FactorVAE metric, so a model that the challenge scored takes it. Larger ones are
-# no faster: the activations of 64 images fit the processor's cache.
-BATCH_SIZE = 64
-
 # Images that are asked for a second time, beside those that every model is probed with.
 _SHARE_ASKED_TWICE = 0.05
 # Images that are encoded several times to see whether their codes are a function of them.
@@ -121,10 +117,11 @@ class Codes:
         random = np.random.default_rng()
         twice = random.choice(missing, math.ceil(_SHARE_ASKED_TWICE * len(missing)), replace=False)
         # All batches are of one size, and none of a size that a model may refuse.
-        filled = random.choice(missing, -(len(missing) + len(twice)) % BATCH_SIZE)
+        size = self.representation.batch_size
+        filled = random.choice(missing, -(len(missing) + len(twice)) % size)
         order = random.permutation(np.concatenate([missing, twice, filled]))
         again: list[tuple[np.ndarray, np.ndarray]] = []
-        batches = order.reshape(-1, BATCH_SIZE)
+        batches = order.reshape(-1, size)
         for batch, codes in zip(batches, self._encode_all(batches), strict=True):
             if not self._table.size:
                 self._table = np.empty((len(self._known), codes.shape[1]), codes.dtype)
@@ -141,7 +138,7 @@ class Codes:
         return "an image got another code when it was asked for again, in other company"
 
     def _encode_all(self, batches: np.ndarray) -> Iterator[np.ndarray]:
-        """The codes of each batch of indices [batches, BATCH_SIZE], in order.
+        """The codes of each batch of indices [batches, batch_size], in order.
 
         A batch is too small for several threads to share: each encodes batches of its own.
         """
@@ -201,27 +198,31 @@ def why_no_table(ground_truth: GroundTruth, representation: Representation) -> s
         return "the same images gave other codes the second time"
     # Which images these are is nobody's business.
     random_state = np.random.RandomState(secrets.randbits(32))
+    size = representation.batch_size
     indices = random_state.randint(len(ground_truth.dataset.images), size=_PROBED)
     codes = np.concatenate(
-        [encode(ground_truth, representation, batch) for batch in indices.reshape(-1, BATCH_SIZE)]
+        [
+            encode(ground_truth, representation, indices[start : start + size])
+            for start in range(0, _PROBED, size)
+        ]
     )
     order = random_state.permutation(_PROBED)
-    for size in _PROBED_BATCHES:
-        probed = order if size > 1 else order[:_PROBED_SINGLES]
+    for other in _PROBED_BATCHES:
+        probed = order if other > 1 else order[:_PROBED_SINGLES]
         try:
             again = np.concatenate(
                 [
                     representation.encode(ground_truth.observe(batch, random_state))
-                    for batch in indices[probed].reshape(-1, size)
+                    for batch in indices[probed].reshape(-1, other)
                 ]
             )
         except UserError:
             # No metric asks for single images, so a model may fail on them.
-            if size > 1:
+            if other > 1:
                 raise
             continue
         if not _equal_but_for_rounding(codes[probed], again, codes):
-            return f"an image's code in a batch of {BATCH_SIZE} is another in a batch of {size}"
+            return f"an image's code in a batch of {size} is another in a batch of {other}"
     return None
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.console import Console
 from rich.table import Table
 
 from evaluator import engines, formats, in_memory, outputs, representations, scores
@@ -17,6 +18,7 @@ from evaluator.metrics import PRESETS, Metric, Result, check_bindings, choose
 from evaluator.metrics.metric import Values
 from evaluator.representations import Representation
 from evaluator.rows import sampled_images
+from evaluator.watching import watched
 from submission.datasets import Dataset
 from submission.errors import UserError, nearest
 from submission.values import LAST_SEED
@@ -314,6 +316,12 @@ def score(
     gin: Sequence[str] = (),
     allow_pickle: bool = False,
     trust: bool = False,
+    device: str | None = None,
+    layout: str = "NCHW",
+    dtype: str | None = None,
+    output: int | str | None = None,
+    batch_size: int = 64,
+    progress: bool = False,
 ) -> Evaluation:
     """Scores a model as `python -m evaluator` does, and to the same bits.
 
@@ -335,6 +343,14 @@ def score(
         allow_pickle: Whether a file that can run any code when it is read is acceptable. Such code
             runs in a process of its own that can't reach files or the network.
         trust: Whether a file may run where nothing confines that process, though it names files.
+        device: Where a module is scored, such as `cuda`; by default where it is.
+        layout: Of the images that a module or function gets: `NCHW` or `NHWC`.
+        dtype: Of these images, by name, such as `float64`; by default that of a module's weights,
+            else float32.
+        output: Which part of a module's or function's answer is the codes: the index of a tuple,
+            such as 0 of (mean, log-variance), or the key of a dictionary.
+        batch_size: How many images are encoded at a time; 64 are the command line's.
+        progress: Whether a bar shows what is done, in a terminal or a notebook.
 
     Returns:
         The evaluation. `.scores`, `.values` and `.intervals` are dictionaries by metric, `.table()`
@@ -349,11 +365,25 @@ def score(
     check_bindings(gin, chosen)
     seeds = checked_seeds(seed, repeats, preset=preset, engine=engine)
     engines.check_installed(engine, chosen)
+    if batch_size < 1:
+        raise UserError(f"batch_size is {batch_size}: give 1 or more")
+    call = in_memory.Call(layout, dtype, output)
     if isinstance(model, str | Path):
+        if call != in_memory.Call() or device is not None:
+            raise UserError(
+                "device, layout, dtype and output are for modules and functions: a file says itself"
+            )
         model = formats.find(Path(model), allow_pickle)
     if isinstance(dataset, str):
         dataset = datasets.load(dataset)
-    with _opened(model, GroundTruth(dataset), trust) as representation:
+    with (
+        _opened(model, GroundTruth(dataset), trust, device, call) as opened,
+        watched(Console(quiet=not progress), replace(opened, batch_size=batch_size)) as (
+            representation,
+            begin_with,
+        ),
+    ):
+        begin_with("encoding")
         evaluation, compute = begin(
             dataset,
             representation,
@@ -364,6 +394,7 @@ def score(
             bindings=gin,
         )
         for metric in chosen:
+            begin_with(metric.name)
             evaluation.add(metric, compute)
     return evaluation
 
@@ -373,6 +404,8 @@ def _opened(
     model: "Path | torch.nn.Module | Callable[[Any], Any]",
     ground_truth: GroundTruth,
     trust: bool,
+    device: str | None,
+    call: in_memory.Call,
 ) -> Iterator[Representation]:
     """Readies what is scored; at the end it and PyTorch's settings are as they were."""
     if isinstance(model, Path):
@@ -385,6 +418,9 @@ def _opened(
         stack.enter_context(in_memory.repeatable_kernels())
         if torch is not None and isinstance(model, torch.nn.Module):
             stack.enter_context(in_memory.in_eval_mode(model))
-            yield in_memory.of_module(model, ground_truth)
+            stack.enter_context(in_memory.on_device(model, device))
+            yield in_memory.of_module(model, ground_truth, call)
+        elif device is not None:
+            raise UserError("device is for modules: a function chooses its own")
         else:
-            yield in_memory.of_function(model, ground_truth)
+            yield in_memory.of_function(model, ground_truth, call)

@@ -4,6 +4,7 @@ import importlib.util
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,17 +13,58 @@ import numpy as np
 from evaluator.ground_truth import GroundTruth
 from evaluator.representations import Representation, check
 from evaluator.worker.readers import Reading, encode_images, encode_pixels, make_repeatable
+from submission.errors import UserError
 
 if TYPE_CHECKING:
     import torch
 
 
-def of_module(module: "torch.nn.Module", ground_truth: GroundTruth) -> Representation:
+@dataclass(frozen=True)
+class Call:
+    """How a model wants to be called.
+
+    Attributes:
+        layout: Of the images: `NCHW` or `NHWC`.
+        dtype: The name of their number type; None is that of a module's weights, else float32.
+        output: Which part of its answer is the codes, an index or a key; None is all of it.
+    """
+
+    layout: str = "NCHW"
+    dtype: str | None = None
+    output: int | str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuses what no model wants."""
+        if self.layout not in ("NCHW", "NHWC"):
+            raise UserError(f"layout is {self.layout!r}: images are NCHW or NHWC")
+        if self.dtype not in (None, "float16", "bfloat16", "float32", "float64"):
+            raise UserError(
+                f"dtype is {self.dtype!r}: give float16, bfloat16, float32 or float64, by name"
+            )
+
+    def codes_in(self, answer: Any) -> Any:
+        """The part of an answer that is the codes."""
+        if self.output is None:
+            return answer
+        try:
+            return answer[self.output]
+        except (KeyError, IndexError, TypeError) as error:
+            parts = sorted(map(str, answer)) if isinstance(answer, dict) else len(answer)
+            raise UserError(
+                f"output is {self.output!r}, and the model returns a {type(answer).__name__} of "
+                f"{parts}"
+            ) from error
+
+
+def of_module(
+    module: "torch.nn.Module", ground_truth: GroundTruth, call: Call | None = None
+) -> Representation:
     """An `nn.Module`, on the device and in the mode that it is in.
 
     Args:
-        module: From images [n, c, h, w] in [0, 1] to codes [n, latents].
+        module: From images in [0, 1] to codes [n, latents].
         ground_truth: The data set; a few of its images are encoded.
+        call: How it is called.
 
     Returns:
         The representation; messages call it by the module's class.
@@ -32,24 +74,36 @@ def of_module(module: "torch.nn.Module", ground_truth: GroundTruth) -> Represent
     """
     import torch
 
+    call = call or Call()
     path = Path(type(module).__name__)
     values = [value for value in module.parameters() if value.is_floating_point()]
     device = str(values[0].device) if values else "cpu"
     dtypes = {value.dtype for value in values}
     dtype = dtypes.pop() if len(dtypes) == 1 else torch.float32
+    if call.dtype is not None:
+        dtype = getattr(torch, call.dtype)
+
+    def encode(images: torch.Tensor) -> Any:
+        return call.codes_in(
+            module(images if call.layout == "NCHW" else images.permute(0, 2, 3, 1).contiguous())
+        )
+
     reading = Reading(
-        _apart(encode_images(path, module, device, dtype)),
-        _apart(encode_pixels(path, module, device, dtype)),
+        _apart(encode_images(path, encode, device, dtype)),
+        _apart(encode_pixels(path, encode, device, dtype)),
     )
     return check(reading, path, ground_truth, in_memory=True)
 
 
-def of_function(function: Callable[[Any], Any], ground_truth: GroundTruth) -> Representation:
-    """A function of float32 images [n, c, h, w] in [0, 1] that returns codes [n, latents].
+def of_function(
+    function: Callable[[Any], Any], ground_truth: GroundTruth, call: Call | None = None
+) -> Representation:
+    """A function of images in [0, 1] that returns codes [n, latents].
 
     Args:
         function: It is given a numpy array; if it raises an error, a PyTorch tensor on the CPU.
         ground_truth: The data set; a few of its images are encoded.
+        call: How it is called.
 
     Returns:
         The representation; messages call it by the function's name.
@@ -57,6 +111,9 @@ def of_function(function: Callable[[Any], Any], ground_truth: GroundTruth) -> Re
     Raises:
         UserError: As for a module.
     """
+    call = call or Call()
+    if call.dtype == "bfloat16":
+        raise UserError("dtype is 'bfloat16', which numpy's arrays have not: score a module")
 
     def of_tensor(images: np.ndarray) -> Any:
         import torch
@@ -69,7 +126,8 @@ def of_function(function: Callable[[Any], Any], ground_truth: GroundTruth) -> Re
         ways.append(of_tensor)
 
     def encode(batch: np.ndarray) -> np.ndarray:
-        images = np.array(np.moveaxis(batch, 3, 1), np.float32, order="C")
+        laid_out = np.moveaxis(batch, 3, 1) if call.layout == "NCHW" else batch
+        images = np.array(laid_out, call.dtype or np.float32, order="C")
         if len(ways) > 1:
             # The first batch decides which of the two it takes.
             try:
@@ -77,14 +135,32 @@ def of_function(function: Callable[[Any], Any], ground_truth: GroundTruth) -> Re
                 del ways[1]
             except Exception:
                 del ways[0]
-        codes = ways[0](images)
+        codes = call.codes_in(ways[0](images))
         torch = sys.modules.get("torch")
         if torch is not None and isinstance(codes, torch.Tensor):
-            codes = codes.cpu().numpy()
+            codes = codes.detach().cpu().numpy()
         return np.asarray(codes)
 
     path = Path(getattr(function, "__name__", type(function).__name__))
     return check(Reading(_apart(encode)), path, ground_truth, in_memory=True)
+
+
+@contextmanager
+def on_device(module: "torch.nn.Module", device: str | None) -> Iterator[None]:
+    """A module on another device, and at the end on its own."""
+    values = next(iter(module.parameters()), None)
+    if device is None or values is None:
+        yield
+        return
+    before = values.device
+    try:
+        module.to(device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"device is {device!r}: {str(error).splitlines()[0]}") from error
+    try:
+        yield
+    finally:
+        module.to(before)
 
 
 @contextmanager

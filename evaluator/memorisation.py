@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from evaluator.codes import BATCH_SIZE, Codes
+from evaluator.codes import Codes
 from evaluator.representations import Representation
 from submission.datasets import Dataset
 from submission.datasets.pixels import in_unit_range
@@ -26,7 +26,7 @@ principal components, by 0.022. A latent that varies less than the noise, such a
 the same in nearly all images, raises the alarm too."""
 
 # The mean over so many images is within 2 % of that over all.
-_IMAGES = 4 * BATCH_SIZE
+_IMAGES = 256
 # Of a latent's largest code: less than that is rounding.
 _CONSTANT = 1e-5
 
@@ -80,14 +80,15 @@ def probe(codes: Codes) -> Memorisation:
     pixels = dataset.images[indices] * np.uint8(255 // dataset.white)
     noise = random.integers(-1, 2, size=pixels.shape, dtype=np.int16)
     noisy = np.clip(pixels + noise, 0, 255).astype(np.uint8)
+    size = representation.batch_size
     moved = np.concatenate(
         [
             _encode(representation, dataset, batch)
-            for batch in noisy.reshape(-1, BATCH_SIZE, *pixels.shape[1:])
+            for batch in np.split(noisy, range(size, _IMAGES, size))
         ]
     )
-    size = None if representation.in_memory else _size(representation.path)
-    return Memorisation(largest_change(codes[indices], moved), _IMAGES, size)
+    in_bytes = None if representation.in_memory else _size(representation.path)
+    return Memorisation(largest_change(codes[indices], moved), _IMAGES, in_bytes)
 
 
 def largest_change(before: np.ndarray, after: np.ndarray) -> float | None:

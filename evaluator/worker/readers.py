@@ -7,7 +7,7 @@ import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -250,7 +250,7 @@ def make_repeatable() -> None:
 
 
 def encode_images(
-    path: Path, model: "torch.nn.Module", device: str, dtype: "torch.dtype"
+    path: Path, model: "Callable[[torch.Tensor], Any]", device: str, dtype: "torch.dtype"
 ) -> Encode:
     """A PyTorch model as a function of images.
 
@@ -276,7 +276,7 @@ def encode_images(
 
 
 def encode_pixels(
-    path: Path, model: "torch.nn.Module", device: str, dtype: "torch.dtype"
+    path: Path, model: "Callable[[torch.Tensor], Any]", device: str, dtype: "torch.dtype"
 ) -> EncodePixels:
     """The same of uint8 [n, h, w, c] and the pixel value that means 1.0."""
     import torch
@@ -294,7 +294,7 @@ def encode_pixels(
 
 
 def _codes_of(
-    path: Path, model: "torch.nn.Module", batch: "Callable[[], torch.Tensor]"
+    path: Path, model: "Callable[[torch.Tensor], Any]", batch: "Callable[[], torch.Tensor]"
 ) -> np.ndarray:
     """The model's answer to a batch, which is made anew for each call, since it may be changed."""
     import torch

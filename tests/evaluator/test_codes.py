@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from evaluator.codes import BATCH_SIZE, Codes, why_no_table
+from evaluator.codes import Codes, why_no_table
 from evaluator.ground_truth import GroundTruth
 from tests.evaluator.reading import encode_all, read_representation
 
@@ -33,12 +33,12 @@ def test_each_image_is_encoded_once_in_full_batches(truth, load, make_encoder):
     batches = []
     codes = Codes(truth, load(make_encoder()).counted(batches.append))
     codes.encode(np.arange(400))
-    assert set(batches) == {BATCH_SIZE}
+    assert set(batches) == {64}
     # One in twenty is asked for twice, and what fills up the last batch.
-    assert 420 <= sum(batches) < 420 + BATCH_SIZE
+    assert 420 <= sum(batches) < 420 + 64
     codes.encode(np.arange(840))
-    assert set(batches) == {BATCH_SIZE}
-    assert sum(batches) < 840 + 42 + 2 * BATCH_SIZE
+    assert set(batches) == {64}
+    assert sum(batches) < 840 + 42 + 2 * 64
     before = len(batches)
     codes.encode(np.arange(840))
     assert len(batches) == before

@@ -161,3 +161,75 @@ def test_the_package_is_imported_without_anything_heavy():
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert answer.stdout.strip() == "[]"
+
+
+# How a model is called
+
+
+class Wanting(torch.nn.Module):
+    """Wants NHWC images of float64, and returns a dictionary."""
+
+    def __init__(self, encoder: torch.nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        assert images.dtype == torch.float64
+        assert images.shape[1:] == (4, 4, 3)
+        codes = self.encoder(images.permute(0, 3, 1, 2).float())
+        return {"mean": codes, "log-variance": torch.zeros_like(codes)}
+
+
+WANTED = {"layout": "NHWC", "dtype": "float64", "output": "mean"}
+
+
+def test_a_module_is_called_as_it_wants(dataset, encoder):
+    expected = evaluator.score(encoder, dataset, gin=SMALL).values
+    assert evaluator.score(Wanting(encoder), dataset, gin=SMALL, **WANTED).values == expected
+
+
+def test_a_function_is_called_as_it_wants(dataset, encoder):
+    def pair(images):
+        assert images.shape[1:] == (4, 4, 3)
+        with torch.no_grad():
+            codes = encoder(torch.from_numpy(images).permute(0, 3, 1, 2).float())
+        return codes.numpy(), None
+
+    expected = evaluator.score(encoder, dataset, gin=SMALL).values
+    wanted = {"layout": "NHWC", "dtype": "float64", "output": 0}
+    assert evaluator.score(pair, dataset, gin=SMALL, **wanted).values == expected
+
+
+def test_batches_have_the_size_that_was_asked_for(dataset, encoder):
+    sizes = []
+    encoder.register_forward_hook(lambda module, inputs, output: sizes.append(len(output)))
+    evaluator.score(encoder, dataset, gin=SMALL, batch_size=40)
+    # The rest are probes: the reference's batches, single images, and what is left of 256.
+    assert set(sizes) <= {40, 64, 16, 8, 1}
+    assert sizes.count(40) >= len(dataset.images) // 40
+
+
+def test_a_bar_is_shown_only_where_it_is_asked_for(dataset, encoder, capsys):
+    evaluator.score(encoder, dataset, metrics=["mig"], gin=["mig.num_train = 100"])
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ({"layout": "CHW"}, "NCHW or NHWC"),
+        ({"dtype": "float"}, "float64, by name"),
+        ({"output": "mu"}, "returns a Tensor"),
+        ({"batch_size": 0}, "1 or more"),
+        ({"device": "cuda:9"}, "device is 'cuda:9'"),
+    ],
+)
+def test_a_wish_that_can_not_be_is_one_line(dataset, encoder, given, line):
+    with pytest.raises(UserError, match=line) as caught:
+        evaluator.score(encoder, dataset, gin=SMALL, **given)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_is_called_as_it_says_itself(dataset, encoder, write_torchscript):
+    with pytest.raises(UserError, match="a file says itself"):
+        evaluator.score(write_torchscript(encoder), dataset, layout="NHWC")
