@@ -27,6 +27,10 @@ UDR = "udr"
 """Beside the metrics of a single representation: how alike those of several seeds are."""
 
 
+DIALS = ("noisy", "mixed", "dropped")
+"""The families on which methods' scores are placed: all of their values are scored always."""
+
+
 @dataclass(frozen=True)
 class Preset:
     """How much an audit scores.
@@ -135,6 +139,8 @@ class Audit:
     def values(self, family: Family) -> list[float]:
         """The values of a dial that are scored: spread evenly, the last always among them."""
         values = list(family.values)
+        if family.name in DIALS:
+            return values
         if family.bind is sample_sizes:
             values = [value for value in values if value <= 10 * self.sizes.samples]
         last, count = len(values) - 1, min(self.sizes.values, len(values))

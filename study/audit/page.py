@@ -17,7 +17,7 @@ from evaluator.paper import METHOD_TITLES, TABLE_1
 from study.audit import charts, closed_forms, running, verdicts
 from study.audit.bands import bands
 from study.audit.baselines import BASELINES
-from study.audit.cases import UDR, Audit
+from study.audit.cases import DIALS, UDR, Audit
 from study.audit.families import FAMILIES, INVARIANCE, PROPERTIES, PROTOCOL, Family
 from study.audit.grid import Grid, factors_of, grid_of
 from study.audit.verdicts import Curve, Summary, Verdict
@@ -27,9 +27,6 @@ from submission.errors import UserError
 from submission.runs.files import write_bytes, write_json, write_text
 
 TITLES = {name: metric.title for name, metric in ALL_METRICS.items()} | {UDR: "UDR"}
-
-DIALS = ("noisy", "mixed", "dropped")
-"""On which the scores of methods are placed."""
 
 _CARBONNEAU = (
     ("5.2, perfect with noise", "drowned"),
