@@ -14,6 +14,10 @@ factor of one representation in each process, and what it has fitted is kept in 
 How cost grows with samples and latents, as a plot:
 
     nice -n 5 .venv/bin/python benchmarks/evaluation.py scale
+
+What it costs that a model runs in a process of its own:
+
+    nice -n 5 .venv/bin/python benchmarks/evaluation.py apart RUN/representation
 """
 
 import argparse
@@ -27,8 +31,8 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -510,6 +514,49 @@ def scale(options: argparse.Namespace) -> None:
     print(f"\n{options.output}")
 
 
+# --- Apart --------------------------------------------------------------------------------------
+
+
+def apart(options: argparse.Namespace) -> None:
+    """Encodes the same batches in this process and through a worker, in turns."""
+    import torch
+
+    from evaluator import formats, representations
+    from evaluator.worker import readers
+
+    dataset = datasets.load(options.dataset)
+    path = formats.find(options.representation, allow_pickle=True)
+    reading = readers.read(path)
+    assert reading.fast is not None, "only TorchScript is encoded by several threads"
+    order = np.random.default_rng(0).permutation(len(dataset.images))
+    batches = order[: len(order) // 64 * 64].reshape(-1, 64)
+    threads = len(os.sched_getaffinity(0))
+
+    def images_per_second(pool: ThreadPoolExecutor, encode: Callable[..., np.ndarray]) -> float:
+        def one(batch: np.ndarray) -> np.ndarray:
+            return encode(dataset.images[batch], dataset.white)
+
+        start = time.perf_counter()
+        for _ in pool.map(one, batches):
+            pass
+        return float(batches.size / (time.perf_counter() - start))
+
+    began = time.perf_counter()
+    with representations.start(path) as process:
+        representation = representations.read(process, GroundTruth(dataset))
+        print(f"ready after {time.perf_counter() - began:.1f} s, tried on a few batches")
+        assert representation.encode_pixels is not None
+        ratios = []
+        here = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
+        with here, ThreadPoolExecutor(threads) as there:
+            for _ in range(options.repeats):
+                inside = images_per_second(here, reading.fast)
+                outside = images_per_second(there, representation.encode_pixels)
+                ratios.append(outside / inside)
+                print(f"in process {inside:,.0f} images/s, apart {outside:,.0f}")
+    print(f"apart at {np.median(ratios):.2f} of the speed in process")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -542,6 +589,12 @@ def main() -> None:
     mode.add_argument(
         "--output", type=Path, default=ROOT / "docs" / "images" / "evaluation_scaling.png"
     )
+
+    mode = modes.add_parser("apart", help="images a second in process and in one of its own")
+    mode.set_defaults(run=apart)
+    mode.add_argument("representation", type=Path, help="the representation folder")
+    mode.add_argument("--dataset", default="mpi3d_mini", choices=datasets.NAMES)
+    mode.add_argument("--repeats", type=int, default=5)
 
     options = parser.parse_args()
     # Before PyTorch is imported, here and in the processes to come; see evaluator/__main__.py.

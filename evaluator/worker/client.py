@@ -357,7 +357,9 @@ def _start(
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         pass_fds=descriptors,
-        start_new_session=True,
+        # A Ctrl-C in the terminal is the scorer's to see. In a session of its own the process would
+        # have a share of the processors of its own too, whatever its niceness.
+        process_group=0,
     )
 
 

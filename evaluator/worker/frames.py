@@ -137,7 +137,7 @@ def _fill(connection: socket.socket, payload: np.ndarray, deadline: float | None
     try:
         while view:
             _wait_until(connection, deadline)
-            count = connection.recv_into(view)
+            count = connection.recv_into(view, 0, socket.MSG_WAITALL)
             if not count:
                 raise BrokenFrameError("it ended")
             view = view[count:]
