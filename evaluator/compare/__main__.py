@@ -56,7 +56,9 @@ def _show(comparison: tables.Comparison) -> None:
     first = comparison.rows[0].run.scores.provenance
     title = f"{first.get('dataset')}, preset {first.get('preset')}, engine {first.get('engine')}"
     console.print(tables.for_terminal(comparison, title))
+    console.print(", ".join(comparison.columns), soft_wrap=True)
     names = [*comparison.metrics, "sum"]
+    unknown = 0
     for one, other, differences in pairs([row.run for row in comparison.rows], comparison.metrics):
         told = [
             name
@@ -64,10 +66,16 @@ def _show(comparison: tables.Comparison) -> None:
             if difference.is_beyond_noise
         ]
         if all(difference.is_beyond_noise is None for difference in differences):
-            verdict = "unknown, one was scored with one seed only (--repeats 5)"
-        else:
-            verdict = f"more than the draws' noise in {', '.join(told)}" if told else "noise alone"
+            unknown += 1
+            continue
+        verdict = f"more than the draws' noise in {', '.join(told)}" if told else "noise alone"
         console.print(f"{one.name} and {other.name}: {verdict}", soft_wrap=True)
+    if unknown:
+        console.print(
+            f"{unknown} of {len(comparison.rows) * (len(comparison.rows) - 1) // 2} differences "
+            "can't be told from noise: score the runs with more seeds (--repeats 5)",
+            soft_wrap=True,
+        )
 
 
 def _dataset(name: str | None, compared: list[runs.Run]) -> tuple[Dataset | None, str]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from rich import box
 from rich.table import Table
 
 from evaluator.compare.ranking import normalised_sums, standings
@@ -95,24 +96,24 @@ def compare(runs: Sequence[Run], metrics: Sequence[str]) -> Comparison:
 
 
 def for_terminal(comparison: Comparison, title: str) -> Table:
-    """The table for a terminal: a column for each run."""
-    names, *columns = zip(*map(cells, comparison.rows), strict=True)
-    drawn = Table(title=title)
-    drawn.add_column("", overflow="fold", min_width=16)
-    for name in names:
-        drawn.add_column(name, justify="right", overflow="fold", min_width=len("± 0.000"))
-    titles = (*comparison.metrics, *comparison.columns)
-    for title_of_row, texts in zip(titles, columns, strict=True):
-        if title_of_row == comparison.columns[0]:
-            drawn.add_section()
+    """The table for a terminal: a row for each run, however many there are."""
+    drawn = Table(title=title, box=box.SIMPLE_HEAD, padding=0)
+    drawn.add_column("run", overflow="fold", min_width=12)
+    # As narrow as nine columns on 80 characters have to be; their whole names stand below.
+    titles = [METRICS[name].title.replace("FactorVAE", "Factor VAE") for name in comparison.metrics]
+    for name in ("mean rank", "norm. sum", "plain sum", *titles):
+        drawn.add_column(name, justify="right", width=len("± 0.000"))
+    for row in comparison.rows:
         # The mean over the seeds, which is near the score, stands in the other forms.
-        drawn.add_row(title_of_row, *(_score_and_half_width(text) for text in texts))
+        run, *scores = map(_score_and_half_width, cells(row))
+        count = len(comparison.metrics)
+        drawn.add_row(run, *reversed(scores[count:]), *scores[:count])
     return drawn
 
 
 def _score_and_half_width(text: str) -> str:
     score, _, interval = text.partition(" (")
-    return f"{score}\n± {interval[:-1].split(' ± ')[1]}" if interval else score
+    return f"{score}\n± {interval[:-1].split(' ± ')[1]}" if " ± " in interval else text
 
 
 def as_csv(comparison: Comparison) -> str:

@@ -32,13 +32,22 @@ def test_the_table_names_each_number_for_what_it_is(write_run, monkeypatch, caps
     told = capsys.readouterr().out
     for name in ("plain sum", "normalised sum (paper's)", "mean rank (challenge's)"):
         assert name in told
-    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in told.splitlines()]
-    of_dci = rows.index(["dci", "0.400", "0.200"])
-    assert rows[of_dci + 1] == ["", "± 0.064", "± 0.064"]
-    assert ["plain sum", "2.400", "1.350"] in rows
-    assert ["normalised sum (paper's)", "5.000", "2.603"] in rows
-    assert ["mean rank (challenge's)", "1.00", "2.00"] in rows
+    rows = [line.split() for line in told.splitlines()]
+    high = next(index for index, row in enumerate(rows) if row[:1] == ["high"])
+    assert rows[high][:5] == ["high", "1.00", "5.000", "2.400", "0.400"]
+    assert rows[high + 1][:2] == ["±", "0.064"]
+    low = next(row for row in rows if row[:1] == ["low"])
+    assert low[:5] == ["low", "2.00", "2.603", "1.350", "0.200"]
     assert re.search("high and low: more than the draws' noise in .*sum", told)
+
+
+def test_six_runs_fit_in_80_columns(write_run, monkeypatch, capsys) -> None:
+    runs = [write_run(f"dip_vae_ii-seed{number}-8d0fdd18", *LOW) for number in range(6)]
+    run(monkeypatch, *runs)
+    told = capsys.readouterr().out.splitlines()
+    table = told[: next(row for row, line in enumerate(told) if line.startswith("plain sum"))]
+    assert all(len(line) <= 80 for line in table)
+    assert sum(len(line.split()) == 9 and "0.200" in line for line in table) == 6
 
 
 def test_csv_markdown_and_latex(write_run, monkeypatch, capsys) -> None:
