@@ -13,9 +13,9 @@ HIGH = [[0.4, 0.41], [0.9, 0.9], [0.1, 0.12], [0.3, 0.31], [0.7, 0.7]]
 LOW = [[0.2, 0.21], [0.5, 0.5], [0.05, 0.06], [0.1, 0.11], [0.5, 0.5]]
 
 
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: object, columns: int = 200) -> None:
     monkeypatch.setattr(sys, "argv", ["compare", *map(str, arguments)])
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("COLUMNS", str(columns))
     main()
 
 
@@ -43,7 +43,7 @@ def test_the_table_names_each_number_for_what_it_is(write_run, monkeypatch, caps
 
 def test_six_runs_fit_in_80_columns(write_run, monkeypatch, capsys) -> None:
     runs = [write_run(f"dip_vae_ii-seed{number}-8d0fdd18", *LOW) for number in range(6)]
-    run(monkeypatch, *runs)
+    run(monkeypatch, *runs, columns=80)
     told = capsys.readouterr().out.splitlines()
     table = told[: next(row for row, line in enumerate(told) if line.startswith("plain sum"))]
     assert all(len(line) <= 80 for line in table)
