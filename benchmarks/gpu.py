@@ -1,0 +1,429 @@
+"""Whether training is right and fast on this GPU: one command, under 8 minutes.
+
+    python benchmarks/gpu.py
+
+A bare machine needs no lock and no run.sh; Python, PyTorch and these wheels are enough:
+
+    pip install torch numpy gin-config==0.4.0 rich h5py pillow redis dill tensorboardX tqdm
+
+It compares one step of every method in every form with the CPU's, measures each form's speed and
+that of encoding beside the card's own matrix products, counts the host's synchronisations inside a
+step, and trains six methods for up to a minute each. The tables are printed and written to
+gpu.md, all figures to gpu.json. The exit code is 1 if something is wrong.
+
+`--tiny` does the same on a CPU with small networks, to test this file: it skips what is compiled,
+and trains one method for three steps.
+"""
+
+import argparse
+import csv
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from submission.configuration import configure  # noqa: E402
+from submission.datasets import Dataset  # noqa: E402
+from submission.networks import NetworkShape  # noqa: E402
+from submission.training.batches import Batches, load_resident  # noqa: E402
+from submission.training.execution import Execution, prepare_device  # noqa: E402
+from submission.training.recipe import Recipe, Speed  # noqa: E402
+from submission.training.step import Learner, new_model  # noqa: E402
+
+TRAINED = ("beta_vae", "beta_tcvae", "factor_vae", "dip_vae_i", "dip_vae_ii", "info_vae")
+METHODS = (*TRAINED, "vae")
+# Of each training at most, and of all that is done.
+SECONDS_OF_RUN, SECONDS_IN_ALL = 60.0, 460.0
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Form:
+    """A way to compute a step; `loss` and `gradient` are the largest relative errors allowed."""
+
+    name: str
+    execution: Execution
+    loss: float
+    gradient: float
+    tf32: bool = False
+    channels_last: bool = True
+
+
+PLAIN = Form("plain", Execution(), 1e-5, 1e-3)
+
+
+def forms(on_gpu: bool, compiled: bool) -> list[Form]:
+    """From the plainest on. Rounding alone tells them apart: 24 bits, TF32's 11, bfloat16's 8."""
+    phases, half = Execution(phases=True), Execution(phases=True, bfloat16=True)
+    fast = Execution(phases=True, compiled=True, cuda_graphs=on_gpu)
+    found = [
+        replace(PLAIN, name="plain, channels first", channels_last=False),
+        PLAIN,
+        replace(PLAIN, name="phases", execution=phases),
+        Form("phases, bfloat16", half, 1e-2, 0.2, tf32=True),
+    ]
+    if on_gpu:
+        found.append(Form("phases, TF32", phases, 1e-3, 0.05, tf32=True))
+    if compiled:
+        found.append(Form("phases, TF32, compiled", fast, 1e-3, 0.05, tf32=True))
+    return found
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is computed."""
+
+    width: float
+    batch: int
+    steps: int
+    images: int
+    encoded: int
+    matrix: int
+
+
+FULL = Sizes(width=1.0, batch=64, steps=200, images=10_000, encoded=1024, matrix=8192)
+TINY = Sizes(width=0.125, batch=8, steps=5, images=64, encoded=32, matrix=256)
+
+
+class SameNoise(Learner):
+    """A learner whose noise is the CPU's on every device, whose generators differ."""
+
+    def _noise(self, rows: int) -> Tensor:
+        noise = torch.randn(rows, self.model.shape.latents, generator=torch.Generator())
+        return noise.to(self.device)
+
+
+def random_images(count: int) -> Dataset:
+    """Blots of 8 x 8 pixels: noise from pixel to pixel would leave nothing to learn."""
+    blots = np.random.default_rng(0).integers(0, 256, (count, 8, 8, 3), np.uint8)
+    images = blots.repeat(8, axis=1).repeat(8, axis=2)
+    return Dataset("blots", images, ("image",), (count,), (0,), None, 255, None, None)
+
+
+def new_learner(
+    kind: type[Learner], method: str, form: Form, device: torch.device, sizes: Sizes
+) -> tuple[Learner, Recipe]:
+    configure(method, "challenge", [])
+    prepare_device(Speed(tf32=form.tf32), device.type == "cuda")
+    torch._dynamo.reset()
+    recipe, shape = Recipe(), NetworkShape(3, width=sizes.width)
+    model = new_model(shape, 0, device)
+    if not form.channels_last:
+        model = model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    torch.manual_seed(0)
+    discriminator = recipe.discriminator(shape.latents).to(device) if recipe.discriminator else None
+    learner = kind(model, 0, 1e-4, (0.9, 0.999), discriminator, execution=form.execution)
+    return learner, recipe
+
+
+# --- Is it right? -------------------------------------------------------------------------------
+
+
+def first_step(
+    method: str, form: Form, device: torch.device, sizes: Sizes, images: Tensor
+) -> tuple[float, Tensor]:
+    """The loss of a step and the gradient of all the VAE's weights, on the CPU in float64."""
+    learner, recipe = new_learner(SameNoise, method, form, device, sizes)
+    layout = torch.channels_last if form.channels_last else torch.contiguous_format
+    images = images.to(device).contiguous(memory_format=layout)
+    loss = learner.step(recipe.objective, images, 5.0, lambda: images)["loss"]
+    gradients = [p.grad for p in learner.model.parameters() if p.grad is not None]
+    return float(loss), torch.cat([g.flatten().cpu().double() for g in gradients])
+
+
+def correctness(device: torch.device, sizes: Sizes, compiled: bool) -> list[dict[str, Any]]:
+    """Each form's relative errors against the CPU's plain step."""
+    images = Batches(random_images(sizes.images), sizes.batch, 0, 0, CPU)(0)
+    candidates = forms(device.type == "cuda", compiled)
+    rows = []
+    for method in METHODS:
+        loss, gradient = first_step(method, PLAIN, CPU, sizes, images)
+        for form in candidates:
+            row: dict[str, Any] = {"method": method, "form": form.name}
+            try:
+                got, gradient_got = first_step(method, form, device, sizes, images)
+            except Exception as error:
+                rows.append(row | {"right": False, "error": first_line(error)})
+                continue
+            row["loss"] = abs(got / loss - 1)
+            row["gradient"] = float((gradient_got - gradient).norm() / gradient.norm())
+            right = row["loss"] <= form.loss and row["gradient"] <= form.gradient
+            rows.append(row | {"right": right, "error": ""})
+    return rows
+
+
+# --- Is it fast? --------------------------------------------------------------------------------
+
+
+def wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def repeat(work: Callable[[int], object], times: int) -> None:
+    for number in range(times):
+        work(number)
+
+
+def seconds_each(work: Callable[[int], object], times: int, device: torch.device) -> float:
+    """Wall clock of one of many calls, once warm, which nobody waits for in between."""
+    repeat(work, 4)
+    wait(device)
+    start = time.perf_counter()
+    repeat(work, times)
+    wait(device)
+    return (time.perf_counter() - start) / times
+
+
+class Reads(TorchDispatchMode):
+    """Counts the values that the host reads, below which a CPU's kernels may read their own."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += func is torch.ops.aten._local_scalar_dense.default
+        return func(*args, **(kwargs or {}))
+
+
+def synchronisations(step: Callable[[int], object], device: torch.device) -> int:
+    """How often three steps make the host wait: as CUDA warns of it, or as values read."""
+    if device.type != "cuda":
+        with Reads() as reads:
+            repeat(step, 3)
+        return reads.count
+    torch.cuda.set_sync_debug_mode("warn")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        repeat(step, 3)
+    torch.cuda.set_sync_debug_mode("default")
+    return sum("synchronizing CUDA operation" in str(one.message) for one in caught)
+
+
+def kernels(step: Callable[[int], object], device: torch.device) -> float | None:
+    """What a step starts on the GPU, copies and fills included."""
+    if device.type != "cuda":
+        return None
+    with profile(activities=[ProfilerActivity.CUDA]) as profiler:
+        repeat(step, 3)
+        wait(device)
+    return sum(e.device_type.name == "CUDA" for e in profiler.events() or []) / 3
+
+
+def matrix_rates(device: torch.device, size: int) -> dict[str, float]:
+    """FLOP/s of a large matrix product, in float32 and on a GPU in TF32."""
+    one, other = torch.randn(2, size, size, device=device)
+    rates = {}
+    for name, precision in (("float32", "highest"), ("TF32", "high")):
+        if name == "float32" or device.type == "cuda":
+            torch.set_float32_matmul_precision(precision)
+            rates[name] = 2 * size**3 / seconds_each(lambda _: one @ other, 10, device)
+    return rates
+
+
+def speed(
+    device: torch.device, sizes: Sizes, compiled: bool, rates: dict[str, float]
+) -> list[dict[str, Any]]:
+    """Beta-TCVAE's step with its batches in each form, and its share of `matrix_rates`."""
+    dataset, on_gpu = random_images(sizes.images), device.type == "cuda"
+    resident = load_resident(dataset, device, wanted=True)
+    rows, flop = [], 0
+    for form in forms(on_gpu, compiled):
+        row: dict[str, Any] = {"form": form.name, "error": ""}
+        rows.append(row)
+        learner, recipe = new_learner(Learner, "beta_tcvae", form, device, sizes)
+        batches = Batches(dataset, sizes.batch, 0, 0, device, resident)
+
+        def step(number: int) -> None:
+            learner.step(recipe.objective, batches(number), 5.0)  # noqa: B023
+
+        if not flop:
+            # Of the plain decoder: phases are more multiplications for the same result.
+            with FlopCounterMode(display=False) as counter:
+                step(0)
+            flop = counter.get_total_flops()
+        try:
+            start = time.perf_counter()
+            step(0)
+            wait(device)
+            row["first_step_seconds"] = time.perf_counter() - start
+            seconds = seconds_each(step, sizes.steps, device)
+            row |= {"steps_per_second": 1 / seconds, "images_per_second": sizes.batch / seconds}
+            row["MiB"] = torch.cuda.max_memory_allocated(device) / 2**20 if on_gpu else None
+            # Once more, so that the epoch's order, which is copied once, is there.
+            step(0)
+            row["kernels"] = kernels(step, device)
+            row["synchronisations"] = synchronisations(step, device)
+            row |= {f"of_{name}": flop / seconds / rate for name, rate in rates.items()}
+        except Exception as error:
+            row["error"] = first_line(error)
+        if on_gpu:
+            torch.cuda.reset_peak_memory_stats(device)
+    return rows
+
+
+def encoding(device: torch.device, sizes: Sizes) -> float:
+    """Images a second that an encoder makes codes of, which lie on the device."""
+    learner, _ = new_learner(Learner, "vae", PLAIN, device, sizes)
+    images = torch.rand(sizes.encoded, 3, 64, 64, device=device)
+    images = images.contiguous(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        return sizes.encoded / seconds_each(
+            lambda _: learner.model.encoder(images), sizes.steps, device
+        )
+
+
+# --- Does it train? -----------------------------------------------------------------------------
+
+
+def trainings(tiny: bool, deadline: float) -> list[dict[str, Any]]:
+    """Real runs by the command line, each in the time that is left for it."""
+    methods = TRAINED[:1] if tiny else TRAINED
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder)
+        dataset, settings = "mpi3d_mini", list[str]()
+        if tiny:
+            dataset = str(output / "blots.npz")
+            np.savez(dataset, images=random_images(TINY.images).images)
+            settings = ["trainer.max_steps = 3", "pretraining.steps = 0", "width.candidates = ()"]
+            settings += ["network.width = 0.125", "speed.measure = False"]
+        for number, method in enumerate(methods):
+            left = (deadline - time.monotonic()) / (len(methods) - number)
+            seconds = round(min(SECONDS_OF_RUN, left))
+            command = [sys.executable, "-W", "ignore", "-m", "submission", "--method", method]
+            command += ["--name", method, "--dataset", dataset, "--budget", f"{seconds}s"]
+            command += [word for setting in settings for word in ("--gin", setting)]
+            environment = os.environ | {"AICROWD_OUTPUT_PATH": folder}
+            done = subprocess.run(
+                command, cwd=ROOT, env=environment, capture_output=True, text=True
+            )
+            row: dict[str, Any] = {"method": method, "seconds": seconds, "error": ""}
+            if done.returncode:
+                lines = (done.stderr or done.stdout).strip().splitlines() or ["no reason given"]
+                rows.append(row | {"error": lines[-1]})
+                continue
+            training = output / method / "training"
+            record = json.loads((training / "run.json").read_text())
+            with (training / "history.csv").open() as file:
+                history = list(csv.DictReader(file))
+            row |= {name: record[name] for name in ("status", "device", "form", "width", "steps")}
+            row["pretraining_steps"] = record["pretraining_steps"]
+            row["first_step_after"] = float(history[0]["seconds"])
+            row["first_loss"] = float(history[0]["loss"])
+            row["last_reconstruction"] = float(history[-1]["reconstruction"])
+            rows.append(row)
+    return rows
+
+
+# --- What was found -----------------------------------------------------------------------------
+
+
+def first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {(str(error).strip() or 'no reason given').splitlines()[0]}"
+
+
+def cell(value: object) -> str:
+    if not isinstance(value, float):
+        return "-" if value is None or value == "" else str(value)
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """A Markdown table with a column for every key."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    lines = [[name.replace("_", " ") for name in columns], ["---"] * len(columns)]
+    lines += [[cell(row.get(name)) for name in columns] for row in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def by_form(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The largest errors of each form over all methods."""
+    found = []
+    for form in dict.fromkeys(row["form"] for row in rows):
+        those = [row for row in rows if row["form"] == form]
+        largest = {
+            name: max((row[name] for row in those if name in row), default=None)
+            for name in ("loss", "gradient")
+        }
+        wrong = ", ".join(row["method"] for row in those if not row["right"]) or "none"
+        errors = "; ".join(dict.fromkeys(row["error"] for row in those if row["error"]))
+        found.append({"form": form} | largest | {"wrong": wrong, "error": errors})
+    return found
+
+
+def report(found: dict[str, Any]) -> tuple[str, bool]:
+    """The tables in Markdown, and whether anything is wrong."""
+    rates = found["matrix_flop_per_second"].items()
+    checked, measured, trained = by_form(found["correctness"]), found["speed"], found["trainings"]
+    wrong = any(row["wrong"] != "none" for row in checked)
+    wrong |= any(row["error"] or row["synchronisations"] for row in measured)
+    wrong |= any(row["error"] or row["status"] != "finished" for row in trained)
+    parts = [
+        found["machine"],
+        "The first step of all seven methods: largest relative error of the loss and of the "
+        "gradient against the CPU's plain step.",
+        table(checked),
+        "beta_tcvae's step: `of` is the share of the card's own large matrix product ("
+        + ", ".join(f"{name} {rate / 1e12:.3g} TFLOP/s" for name, rate in rates)
+        + "); synchronisations are those of three steps.",
+        table(measured),
+        f"Encoding: {found['encoded_images_per_second']:,.0f} images/s.",
+        "Trainings by the command line:",
+        table([{k: v for k, v in row.items() if k != "form"} for row in trained]),
+        "Something is wrong." if wrong else "All is right.",
+    ]
+    return "\n\n".join(parts) + "\n", wrong
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--tiny", action="store_true", help="on a CPU, to test this file")
+    parser.add_argument("--out", type=Path, default=Path(), help="folder of gpu.md and gpu.json")
+    arguments = parser.parse_args()
+    if not arguments.tiny and not torch.cuda.is_available():
+        parser.error("PyTorch finds no GPU here: give --tiny, which runs on the CPU")
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + SECONDS_IN_ALL
+    sizes, compiled = (TINY, False) if arguments.tiny else (FULL, True)
+    device = CPU if arguments.tiny else torch.device("cuda")
+    card = platform.machine() if arguments.tiny else torch.cuda.get_device_name(device)
+    machine = f"{card}, {os.cpu_count()} cores, torch {torch.__version__}"
+    rates = matrix_rates(device, sizes.matrix)
+    found = {
+        "machine": machine,
+        "sizes": asdict(sizes),
+        "correctness": correctness(device, sizes, compiled),
+        "speed": speed(device, sizes, compiled, rates),
+        "matrix_flop_per_second": rates,
+        "encoded_images_per_second": encoding(device, sizes),
+        "trainings": trainings(arguments.tiny, deadline),
+    }
+    (arguments.out / "gpu.json").write_text(json.dumps(found, indent=1))
+    text, wrong = report(found)
+    (arguments.out / "gpu.md").write_text(text)
+    print(text, end="")
+    return int(wrong)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
