@@ -45,7 +45,7 @@ def read(path: Path) -> dict:
 
 def without_times(scores: dict) -> dict:
     kept = copy.deepcopy(scores)
-    for name in ("created", "seconds"):
+    for name in ("created", "seconds", "memorisation"):
         del kept["provenance"][name]
     return kept
 
