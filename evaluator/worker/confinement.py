@@ -141,11 +141,14 @@ def _needed(gpu: bool) -> list[Path]:
     # Of this Python, of its user, of Debian.
     names = ("site-packages", "dist-packages")
     packages = [path for path in map(Path, sys.path) if path.name in names]
+    # Some installers link to what several environments share.
+    entries = [one for path in packages if path.is_dir() for one in path.iterdir()]
+    linked = [one.resolve() for one in entries if one.is_symlink()]
     system = [Path(path) for path in (*_SYSTEM, *(_NVIDIA if gpu else ()))]
     # Of a cluster's modules, say; the variable may also name a home.
     listed = map(Path, os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep))
     others = [path for path in listed if path.is_absolute() and "/lib" in str(path)]
-    return [*ours, *libraries, *packages, *system, *others]
+    return [*ours, *libraries, *packages, *linked, *system, *others]
 
 
 def _expect_no_folder() -> None:
