@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import jinja2
 import numpy as np
 
 from evaluator.compare.differences import Difference, pairs, what_differs
@@ -12,6 +11,7 @@ from evaluator.compare.tables import Comparison, cells, number
 from evaluator.latents import NOT_RECORDED, latents_of
 from evaluator.metrics import METRICS
 from evaluator.report.inline_images import data_uri
+from evaluator.report.template import environment as template_environment
 from evaluator.report.traversals import (
     IMAGES_IN_A_ROW,
     SEED,
@@ -54,13 +54,7 @@ def write_page(
         UserError: It can't be written there.
     """
     runs = [row.run for row in comparison.rows]
-    template = jinja2.Environment(
-        autoescape=True,
-        loader=jinja2.FileSystemLoader([_HERE, _HERE.parent / "report"]),
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
+    template = template_environment(_HERE)
     template.filters["data_uri"] = data_uri
     provenance = runs[0].scores.provenance
     write_text(

@@ -30,6 +30,7 @@ from evaluator.paper import METHOD_TITLES, METRIC_TITLES, TABLE_1
 from evaluator.report import baselines
 from evaluator.report.holdings import holdings
 from evaluator.report.inline_images import data_uri, inline_svg
+from evaluator.report.template import environment as template_environment
 from evaluator.report.traversals import IMAGES_IN_A_ROW, SEED, draw_pictures
 from submission.datasets import Dataset
 from submission.runs.files import NoObjectError, UnreadableError, read_object, write_text
@@ -138,13 +139,7 @@ def write_report(run_folder: Path, dataset: Dataset, path: Path | None = None) -
 
 
 def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        autoescape=True,
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
+    environment = template_environment(Path(__file__).parent)
     environment.filters["number"] = _number
     environment.filters["score"] = _decimals(3)
     environment.filters["label"] = _decimals(2)

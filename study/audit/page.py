@@ -10,10 +10,10 @@ import jinja2
 import numpy as np
 import pandas as pd
 
-import evaluator.report
 from evaluator.assignment import assign, information, sentence
 from evaluator.metrics import ALL_METRICS, METRICS
 from evaluator.paper import METHOD_TITLES, TABLE_1
+from evaluator.report.template import environment as template_environment
 from study.audit import charts, closed_forms, running, verdicts
 from study.audit.bands import bands
 from study.audit.baselines import BASELINES
@@ -187,13 +187,7 @@ def read_table1(path: Path) -> pd.DataFrame:
 
 
 def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        autoescape=True,
-        loader=jinja2.FileSystemLoader([Path(__file__).parent, *evaluator.report.__path__]),
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
+    environment = template_environment(Path(__file__).parent)
     environment.globals |= {
         "decimals": wording.decimals,
         "signed": wording.signed,

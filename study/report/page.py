@@ -11,11 +11,11 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-import evaluator.report
 from evaluator.latents import LEAST_NATS, LEAST_VARIANCE
 from evaluator.paper import METHOD_TITLES, METRIC_TITLES
 from evaluator.report.baselines import Band, band
 from evaluator.report.inline_images import data_uri
+from evaluator.report.template import environment as template_environment
 from evaluator.report.traversals import IMAGES_IN_A_ROW, SEED
 from study.folder import StudyFolder
 from study.report import agreement, figures, models, published, table, thesis, wording
@@ -122,14 +122,7 @@ def write_report(folder: Path) -> Path:
 
 
 def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        autoescape=True,
-        # The pages of runs and of studies share a style sheet.
-        loader=jinja2.FileSystemLoader([Path(__file__).parent, *evaluator.report.__path__]),
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
+    environment = template_environment(Path(__file__).parent)
     environment.filters |= {
         "data_uri": data_uri,
         "decimals": wording.decimals,
