@@ -3,15 +3,15 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 
-from evaluator import engines, evaluation, formats, metrics, outputs, representations
+from evaluator import engines, evaluation, formats, metrics, outputs, representations, shown
 from evaluator.arguments import training_record
 from evaluator.given_files import score_files
 from evaluator.ground_truth import GroundTruth
-from evaluator.metrics import Result
 from evaluator.representations import Representation
 from evaluator.tracked import log_scores
 from evaluator.watching import watched
@@ -88,6 +88,7 @@ def main() -> None:
     with representations.start(model, trust=arguments.trust, worker=arguments.worker) as process:
         # Meanwhile the model is read.
         dataset = datasets.load(name)
+        scored = None
         if not dataset.no_scores:
             representation = representations.read(process, GroundTruth(dataset))
             console.print(
@@ -96,16 +97,16 @@ def main() -> None:
                 f"seed {arguments.seed}",
                 soft_wrap=True,
             )
-            written = _score(arguments, seeds, chosen, dataset, representation, output, console)
-    if dataset.no_scores:
+            scored = _score(arguments, seeds, chosen, dataset, representation, output, console)
+    if scored is None:
         console.print(f"no scores: {dataset.no_scores}", soft_wrap=True)
         if (output / outputs.SCORES).exists():
             outputs.set_aside(output)
     if not arguments.no_report:
         _report(console, output, dataset)
-    if not dataset.no_scores:
+    if scored is not None:
         log_scores(
-            written,
+            scored,
             output,
             RunFolder(folder.absolute().parent),
             lambda line: console.print(f"warning: {line}", soft_wrap=True),
@@ -122,14 +123,6 @@ def _score(
     console: Console,
 ) -> evaluation.Evaluation:
     """Scores, shows and writes; what is finished when a signal comes is written too."""
-
-    def tell(result: Result, seed: int) -> None:
-        name = result.metric.name
-        which = f"{name}, seed {seed}" if seed != arguments.seed else name
-        console.print(f"{which}: {result.score:.4f} in {result.seconds:.1f} s")
-        for warning, count in result.warnings.items():
-            console.print(f"warning: {which}: {warning} ({count} times)", soft_wrap=True)
-
     stopped = written = None
     try:
         with watched(console, representation) as (counted, begin):
@@ -146,19 +139,12 @@ def _score(
             for warning in found.warnings:
                 console.print(f"warning: {warning}", soft_wrap=True)
             for metric in chosen:
-                values = metrics.settings(metric, arguments.preset, arguments.gin)
-                sizes = ", ".join(f"{name.split('.')[1]} {value}" for name, value in values.items())
-                console.print(f"{metric.name}: {sizes}", soft_wrap=True)
+                shown.show_sizes(console, metric, arguments.preset, arguments.gin)
                 begin(metric.name)
-                found.add(metric, score, tell)
+                found.add(metric, score, partial(shown.show_result, console, first_seed=seeds[0]))
                 if written is None:
                     written = evaluation.Written(found, output, chosen)
-                    if written.set_aside is not None:
-                        console.print(
-                            f"warning: {output} held other scores, which are in "
-                            f"{written.set_aside.name} now",
-                            soft_wrap=True,
-                        )
+                    shown.show_set_aside(console, output, written)
                 written.add(metric)
     except KeyboardInterrupt as error:
         if written is None or not written.names:

@@ -3,16 +3,17 @@
 import importlib.util
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.console import Console
 
-from evaluator import evaluation, metrics
+from evaluator import evaluation, metrics, shown
 from evaluator.given_arrays import read_codes, read_factors
 from evaluator.given_codes import begin_codes
-from evaluator.metrics import Metric, Result
+from evaluator.metrics import Metric
 from submission.errors import UserError, require_packages
 
 SUFFIXES = (".npy", ".npz", ".csv", ".parquet")
@@ -59,21 +60,11 @@ def score_files(
     )
     for warning in found.warnings:
         console.print(f"warning: {warning}", soft_wrap=True)
-
-    def tell(result: Result, seed: int) -> None:
-        name = result.metric.name
-        which = f"{name}, seed {seed}" if seed != seeds[0] else name
-        console.print(f"{which}: {result.score:.4f} in {result.seconds:.1f} s")
-        for warning, count in result.warnings.items():
-            console.print(f"warning: {which}: {warning} ({count} times)", soft_wrap=True)
-
     stopped = None
     try:
         for metric in chosen:
-            values = metrics.settings(metric, preset, bindings)
-            sizes = ", ".join(f"{name.split('.')[1]} {value}" for name, value in values.items())
-            console.print(f"{metric.name}: {sizes}", soft_wrap=True)
-            found.add(metric, score, tell)
+            shown.show_sizes(console, metric, preset, bindings)
+            found.add(metric, score, partial(shown.show_result, console, first_seed=seeds[0]))
     except KeyboardInterrupt as error:
         if not found.results:
             raise
@@ -82,11 +73,7 @@ def score_files(
     console.print(found.table())
     if output is not None:
         written = evaluation.Written(found, output, [metrics.ALL_METRICS[m] for m in found.results])
-        if written.set_aside is not None:
-            console.print(
-                f"warning: {output} held other scores, which are in {written.set_aside.name} now",
-                soft_wrap=True,
-            )
+        shown.show_set_aside(console, output, written)
         for name in found.results:
             written.add(metrics.ALL_METRICS[name])
         console.print(f"scores: {written.finish()}", soft_wrap=True)
