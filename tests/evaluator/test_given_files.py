@@ -40,13 +40,16 @@ def written(path):
         pandas.DataFrame(array, columns=list("abc")).to_csv(path)
     elif path.stem.endswith("_unnamed"):
         pandas.DataFrame(array).to_csv(path, index=False)
+    elif path.suffix == ".parquet":
+        pandas.DataFrame(array, columns=list("abc")).to_parquet(path)
     else:
         pandas.DataFrame(array, columns=list("abc")).to_csv(path, index=False)
     return path
 
 
 @pytest.mark.parametrize(
-    "name", [".npy", ".npz", ".csv", "_bare.csv", "_numbered.csv", "_unnamed.csv", ".NPY"]
+    "name",
+    [".npy", ".npz", ".csv", "_bare.csv", "_numbered.csv", "_unnamed.csv", ".NPY", ".parquet"],
 )
 def test_a_file_holds_the_very_codes_and_factors(tmp_path, name):
     kind = name.lower()
@@ -64,12 +67,13 @@ def test_the_columns_of_a_csv_name_the_factors(tmp_path):
     assert read_factors(read_table(tmp_path / "f.csv", "factors")).names == ("shape", "size")
 
 
-def test_a_parquet_file_is_read(tmp_path):
-    pytest.importorskip("pyarrow")
+def test_a_parquet_file_may_hold_strings_and_categories(tmp_path):
     table = pandas.DataFrame({"shape": ["ball", "cube"] * 2, "size": [1, 1, 2, 2]})
+    table["colour"] = pandas.Categorical(["red", "red", "blue", "red"])
     table.to_parquet(tmp_path / "f.parquet")
     found = read_factors(read_table(tmp_path / "f.parquet", "factors"))
-    assert found.numbers.tolist() == [[0, 0], [1, 0], [0, 1], [1, 1]]
+    assert found.names == ("shape", "size", "colour")
+    assert found.numbers.tolist() == [[0, 0, 1], [1, 0, 1], [0, 1, 0], [1, 1, 1]]
 
 
 def test_what_a_kind_of_file_needs_is_told_where_it_is_missing(tmp_path, monkeypatch):
