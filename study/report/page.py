@@ -3,7 +3,7 @@
 import collections
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,7 +96,7 @@ def write_report(folder: Path) -> Path:
         notes=notes,
         untrained=_untrained(results),
         comparison=comparison,
-        findings=_findings(analysis),
+        findings=_findings(analysis, _untrained(results)),
         charts={
             figure.name: [
                 (panel, figures.svg(panel, f"{figure.name}-{number}"))
@@ -141,6 +141,9 @@ def _template() -> jinja2.Template:
         "beside": table.beside,
         "decimals": wording.decimals,
         "listed": wording.listed,
+        "SUPPORTS": thesis.SUPPORTS,
+        "OPPOSES": thesis.OPPOSES,
+        "OPEN": thesis.OPEN,
         "moved_to": models.moved_to,
     }
     return environment.get_template("page.html.jinja")
@@ -168,10 +171,12 @@ def _analyse(results: Results, errors: dict[str, float]) -> _Analysis:
     )
 
 
-def _findings(analysis: _Analysis) -> dict[str, thesis.Finding]:
+def _findings(analysis: _Analysis, untrained: Mapping[str, Band]) -> dict[str, thesis.Finding]:
     """By the id of their sections."""
     summary = analysis.summary
     return {
+        "worth": thesis.on_worth(summary, untrained),
+        "papers-order": thesis.on_papers_order(analysis.orders_against_paper),
         "correlations": thesis.on_correlations(analysis.correlations),
         "ranks": thesis.on_ranks(summary),
         "orders": thesis.on_orders(analysis.orders, analysis.seeds),

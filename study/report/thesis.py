@@ -5,11 +5,13 @@ plain words, by rules that stand here and do not know what any study found.
 """
 
 import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import pandas as pd
 
 from evaluator.paper import METRIC_TITLES
+from evaluator.report.baselines import Band
 from study.report import agreement
 from study.report.published import NORMALISED_SUM, table_1
 from study.report.wording import counted, decimals, listed, metric_title, percent
@@ -23,6 +25,8 @@ SIGNIFICANCE = 0.05
 EQUAL = 0.1
 """Two shares of differently ordered pairs count as equal when they are nearer than this."""
 
+SUPPORTS, OPPOSES, OPEN = "supports the thesis", "speaks against the thesis", "leaves it open"
+
 _QUANTITIES = {
     "latents_in_use": "the latents in use",
     "reconstruction_error": "the reconstruction error",
@@ -35,11 +39,75 @@ class Finding:
 
     Attributes:
         detail: The numbers in words, or why there are none.
-        meaning: What they say about the thesis, one sentence; empty where they say nothing.
+        statement: What they say, in a plain sentence; empty where they say nothing.
+        bearing: `SUPPORTS`, `OPPOSES` or `OPEN`; empty where the thesis isn't asked.
     """
 
     detail: str
-    meaning: str = ""
+    statement: str = ""
+    bearing: str = ""
+
+
+def on_worth(summary: pd.DataFrame, untrained: Mapping[str, Band]) -> Finding:
+    """Which methods score more than representations that nobody has trained?
+
+    Args:
+        summary: Table 1.
+        untrained: What those score, by metric; metrics that it lacks are left out.
+    """
+    known = _known(summary, "mean")
+    known = known[known["metric"].isin(list(untrained))] if len(known) else known
+    if known.empty:
+        return Finding("What representations without training score isn't known here.")
+    highest = known["metric"].map({metric: band.high for metric, band in untrained.items()})
+    above = known[known["mean"] > highest]
+    clear = known[known["mean"] - known["half_width"] > highest]
+    means = f"{counted(len(known), 'mean')} in Table 1"
+    detail = (
+        "A mean stands above when it is higher than the highest score of constants, noise, "
+        "untrained encoders, random projections and principal components of the pixels. "
+        f"Of {means}, {len(above)} {'does' if len(above) == 1 else 'do'}, {len(clear)} of them "
+        "with the whole interval."
+    )
+    if above.empty:
+        return Finding(detail, f"None of {means} is above what models without training score.")
+    if len(above) == len(known):
+        return Finding(detail, f"All {means} are above what models without training score.")
+    by_method = [
+        f"{label} by {listed(_titles(own['metric']))}"
+        for label, own in above.groupby("label", sort=False)
+    ]
+    return Finding(
+        detail,
+        f"{len(above)} of {means} {'is' if len(above) == 1 else 'are'} above what models without "
+        f"training score: {'; '.join(by_method)}.",
+    )
+
+
+def on_papers_order(orders: pd.DataFrame) -> Finding:
+    """Do the methods come in the order of the paper's Table 1?
+
+    Args:
+        orders: What `study.report.table.order_against_paper` gives.
+    """
+    known = _known(orders, "kendall")
+    known = known[known["metric"] != NORMALISED_SUM] if len(known) else known
+    if known.empty:
+        return Finding("There are no two methods whose order could be held against the paper's.")
+    told = [
+        f"{decimals(row.kendall, 2)} by {metric_title(row.metric)}" for row in known.itertuples()
+    ]
+    detail = (
+        f"Kendall's τ of this study's order and the paper's is {listed(told)}; 1 is the same order."
+    )
+    near = (known["kendall"] >= CLOSE) & (known["p"] < SIGNIFICANCE)
+    same, other = (_titles(known.loc[rows, "metric"]) for rows in (near, ~near))
+    if not same:
+        return Finding(detail, "By no metric do the methods clearly come in the paper's order.")
+    statement = f"By {listed(same)} the methods come in the paper's order, or nearly so"
+    if other:
+        statement += f"; by {listed(other)} that isn't clear"
+    return Finding(detail, f"{statement}.")
 
 
 def on_correlations(correlations: pd.DataFrame) -> Finding:
@@ -65,21 +133,26 @@ def on_correlations(correlations: pd.DataFrame) -> Finding:
         f"{'is' if total - close - apart == 1 else 'are'} open."
     )
     if total - close - apart > total / 2 or close == apart:
-        meaning = (
-            "Whether the metrics rank the runs alike is open: "
-            f"{close} of {counted(total, 'pair')} clearly agree closely, {apart} clearly do not."
+        return Finding(
+            detail,
+            "It takes more runs to tell whether the metrics rank them alike: of "
+            f"{counted(total, 'pair')} of metrics, {apart} clearly differ and {close} clearly "
+            "agree so far.",
+            OPEN,
         )
-    elif apart > close:
-        meaning = (
-            f"{apart} of {counted(total, 'pair')} of metrics clearly do not rank the runs closely "
-            f"alike and {close} clearly do, which supports the thesis."
+    if apart > close:
+        return Finding(
+            detail,
+            "More pairs of metrics rank the runs differently than alike: of "
+            f"{total}, {apart} clearly differ and {close} clearly agree.",
+            SUPPORTS,
         )
-    else:
-        meaning = (
-            f"{close} of {counted(total, 'pair')} of metrics clearly rank the runs closely alike "
-            f"and {apart} clearly do not, which speaks against the thesis."
-        )
-    return Finding(detail, meaning)
+    return Finding(
+        detail,
+        f"More pairs of metrics rank the runs alike than differently: of {total}, {close} clearly "
+        f"agree and {apart} clearly differ.",
+        OPPOSES,
+    )
 
 
 def on_ranks(summary: pd.DataFrame) -> Finding:
@@ -94,34 +167,33 @@ def on_ranks(summary: pd.DataFrame) -> Finding:
             leads[metric] = (ordered.iloc[0], ordered.iloc[1])
     if len(leads) < 2:
         return Finding("There are no two metrics that each name a best of two methods or more.")
-    total = counted(len(leads), "metric")
     praised: dict[str, list[str]] = {}
     for metric, (first, _) in leads.items():
         praised.setdefault(first["label"], []).append(metric_title(metric))
-    firsts = [f"{label} by {listed(metrics)}" for label, metrics in praised.items()]
     in_paper = table_1().drop(columns=NORMALISED_SUM).idxmax().nunique()
-    detail = (
-        f"First by the means: {'; '.join(firsts)}. In the paper's Table 1, {in_paper} methods are "
-        "first by one metric or another."
-    )
-    halves = [(first["half_width"], second["half_width"]) for first, second in leads.values()]
-    if not any(math.isnan(half) for pair in halves for half in pair):
-        unclear = sum(
-            bool(first["mean"] - first["half_width"] < second["mean"] + second["half_width"])
-            for first, second in leads.values()
-        )
-        detail += f" The intervals of the first and the second overlap by {unclear} of {total}."
-        if unclear:
-            reach = f"as far as the leads are real: {unclear} of {len(leads)} may be noise"
-        else:
-            reach = "and every lead is clear of the second"
+    detail = f"In the paper's Table 1, {in_paper} methods are first by one metric or another."
+    clear = {
+        metric: first["label"]
+        for metric, (first, second) in leads.items()
+        # NaN, of single runs, is no interval and makes no lead clear.
+        if first["mean"] - first["half_width"] >= second["mean"] + second["half_width"]
+    }
+    if all(math.isnan(one["half_width"]) for pair in leads.values() for one in pair):
+        how_sure = "single runs don't tell which leads are more than noise"
+    elif len(clear) == len(leads):
+        how_sure = "each lead is clear of the second's interval"
+    elif clear:
+        how_sure = f"the lead is clear of the second's interval by {listed(_titles(clear))} only"
     else:
-        reach = "as far as single runs can be trusted"
+        how_sure = "each lead may be noise, as its interval overlaps the second's"
     if len(praised) == 1:
-        meaning = f"All {total} put {next(iter(praised))} first: against the thesis, {reach}."
+        bearing = OPPOSES if len(clear) == len(leads) else OPEN
+        who = f"All {counted(len(leads), 'metric')} put {next(iter(praised))} first"
     else:
-        meaning = f"{total} put {len(praised)} different methods first: for the thesis, {reach}."
-    return Finding(detail, meaning)
+        bearing = SUPPORTS if len(set(clear.values())) > 1 else OPEN
+        firsts = "; ".join(f"{label} by {listed(metrics)}" for label, metrics in praised.items())
+        who = f"{counted(len(leads), 'metric')} put {len(praised)} methods first, {firsts}"
+    return Finding(detail, f"{who}; {how_sure}.", bearing)
 
 
 def on_orders(orders: pd.DataFrame, seeds: pd.DataFrame) -> Finding:
@@ -146,25 +218,19 @@ def on_orders(orders: pd.DataFrame, seeds: pd.DataFrame) -> Finding:
         f" By single runs of the same seed it is {percent(single)}, and one metric orders a pair "
         f"differently on the runs of another seed in {percent(own)}."
     )
+    shares = (
+        f"two metrics order the same runs differently in {percent(single)} of cases, and one "
+        f"metric the runs of two seeds in {percent(own)}"
+    )
     if single > own + EQUAL:
-        meaning = (
-            f"Two metrics disagree more on the same runs ({percent(single)}) than one metric does "
-            f"with itself on other seeds ({percent(own)}), so it is likely more than "
-            "noise: that supports the thesis."
+        return Finding(
+            detail, f"The metrics measure different things, beyond noise: {shares}.", SUPPORTS
         )
-    elif single < own - EQUAL:
-        meaning = (
-            f"Two metrics disagree less on the same runs ({percent(single)}) than one metric does "
-            f"with itself on other seeds ({percent(own)}): that speaks for noise in the training "
-            "rather than for the thesis."
+    if single < own - EQUAL:
+        return Finding(
+            detail, f"Training is noisier than the metrics are different: {shares}.", OPPOSES
         )
-    else:
-        meaning = (
-            f"Two metrics disagree about as often on the same runs ({percent(single)}) as one "
-            f"metric does with itself on other seeds ({percent(own)}), so noise alone may be the "
-            "reason: no support for the thesis."
-        )
-    return Finding(detail, meaning)
+    return Finding(detail, f"Noise alone may make the metrics differ: {shares}.", OPEN)
 
 
 def on_components(components: pd.DataFrame) -> Finding:
@@ -184,20 +250,22 @@ def on_components(components: pd.DataFrame) -> Finding:
         f"{counted(len(known), 'metric')}."
     )
     # What a seed does to all methods alike does not change their order within it.
-    noisy = [metric_title(name) for name in known.loc[known["method"] < known["rest"], "metric"]]
-    if noisy:
-        meaning = (
-            f"By {listed(noisy)}, the methods are estimated to differ less than noise alone makes "
-            "two runs from the same weights differ: single runs, as the paper's, can't rank "
-            "methods so, which supports the thesis."
+    below = known["method"] < known["rest"]
+    noisy, telling = (_titles(known.loc[rows, "metric"]) for rows in (below, ~below))
+    if not noisy:
+        return Finding(
+            detail,
+            "By every metric, methods differ more than two runs of one method from the same "
+            "weights do: each measures something that repeats.",
+            OPPOSES,
         )
-    else:
-        meaning = (
-            "By every metric, the methods are estimated to differ more than noise alone makes two "
-            "runs from the same weights differ: each measures something that repeats, so noise is "
-            "no support for the thesis."
-        )
-    return Finding(detail, meaning)
+    statement = (
+        f"By {listed(noisy)}, methods differ less than two runs of one method from the same "
+        "weights do, so single runs, as the paper's, can't rank them"
+    )
+    if telling:
+        statement += f"; by {listed(telling)}, they differ more"
+    return Finding(detail, f"{statement}.", SUPPORTS)
 
 
 def on_model(against: pd.DataFrame, scores: pd.DataFrame, summary: pd.DataFrame) -> Finding:
@@ -237,18 +305,12 @@ def on_model(against: pd.DataFrame, scores: pd.DataFrame, summary: pd.DataFrame)
             f"({in_use.max():.3g} on average), so the paper's observation can't be looked for."
         )
     place = sums.rank(ascending=False, method="min").astype(int)[most[0]]
-    who = f"{most[0]}, with the most latents in use ({in_use.max():.3g} on average),"
-    if place == len(sums):
-        meaning = (
-            f"{who} comes last by the normalised sum, as DIP-VAE-II did in the paper: its "
-            "observation is repeated, which supports the thesis."
-        )
-    else:
-        meaning = (
-            f"{who} comes {place} of {len(sums)} by the normalised sum, and DIP-VAE-II came last "
-            "in the paper: its observation is not repeated."
-        )
-    return Finding(detail, meaning)
+    statement = (
+        f"{most[0]} has the most latents in use ({in_use.max():.3g} on average) and comes "
+        f"{'last' if place == len(sums) else f'{place} of {len(sums)}'} by the normalised sum; in "
+        "the paper, DIP-VAE-II had the most and came last."
+    )
+    return Finding(detail, statement, SUPPORTS if place == len(sums) else OPPOSES)
 
 
 def _known(frame: pd.DataFrame, column: str) -> pd.DataFrame:
@@ -269,3 +331,7 @@ def _pair(row: pd.Series) -> str:
 
 def _tau(row: pd.Series) -> str:
     return decimals(row["kendall"], 2)
+
+
+def _titles(metrics: Iterable[str]) -> list[str]:
+    return [metric_title(name) for name in metrics]
