@@ -216,9 +216,14 @@ lint() {
 }
 
 run_tests() {
-  local selection=(-m "not slow") arguments=() argument
+  # The slow tests need the machine for themselves, the quick ones don't.
+  local selection=(-m "not slow" --numprocesses auto --maxprocesses 4) arguments=() argument
   for argument in "$@"; do
-    if [[ $argument == --slow ]]; then selection=(); else arguments+=("$argument"); fi
+    case $argument in
+      --slow) selection=() ;;
+      -m) selection=() arguments+=("$argument") ;;
+      *) arguments+=("$argument") ;;
+    esac
   done
   lint
   exec "$python" -m pytest "${selection[@]}" "${arguments[@]}"

@@ -431,13 +431,18 @@ def test_checks_run_in_order_without_the_slow_tests(clone: Clone) -> None:
         "ruff format --check .",
         "ruff check .",
         "mypy submission evaluator study docker/portal.py docker/container benchmarks docs",
-        "pytest -m not slow tests/evaluator -k mig",
+        "pytest -m not slow --numprocesses auto --maxprocesses 4 tests/evaluator -k mig",
     ]
 
 
-def test_slow_runs_all_tests(clone: Clone) -> None:
-    clone.run("test", "--slow", "-x")
-    assert (clone.folder / "checks.txt").read_text().splitlines()[-1] == "pytest -x"
+@pytest.mark.parametrize(
+    ("arguments", "passed_on"), [(("--slow", "-x"), "-x"), (("-m", "slow"), "-m slow")]
+)
+def test_slow_tests_run_one_at_a_time(
+    clone: Clone, arguments: tuple[str, ...], passed_on: str
+) -> None:
+    clone.run("test", *arguments)
+    assert (clone.folder / "checks.txt").read_text().splitlines()[-1] == f"pytest {passed_on}"
 
 
 @pytest.mark.parametrize("tool", ["ruff", "mypy", "pytest"])
