@@ -132,14 +132,9 @@ class Decoder(nn.Module):
 class VAE(nn.Module):
     """An encoder and a decoder.
 
-    The paper doesn't say how the weights start. Here they are He et al.'s (2015, Eq. 10), made for
-    ReLU: PyTorch's own default shrinks the signal in every layer, and on mpi3d_mini the first 600
-    steps then pass before any latent is used; with these it is fewer than 100. The last bias
-    starts where every pixel is the data set's mean colour.
-
     Args:
         shape: Number of channels, latents and width.
-        mean_colour: The images' mean in [0, 1], one value a channel; None for mid-grey.
+        mean_colour: See `initialise`.
     """
 
     def __init__(self, shape: NetworkShape, mean_colour: Sequence[float] | None = None) -> None:
@@ -147,20 +142,7 @@ class VAE(nn.Module):
         self.shape = shape
         self.encoder = Encoder(shape)
         self.decoder = Decoder(shape)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-                assert module.bias is not None
-                nn.init.zeros_(module.bias)
-        # No ReLU follows the last layer of either network.
-        for last in (self.encoder.posterior, self.decoder.pixels):
-            with torch.no_grad():
-                last.weight.mul_(0.5**0.5)
-        bias = self.decoder.pixels.bias
-        if mean_colour is not None and bias is not None:
-            colour = torch.tensor(mean_colour).clamp(0.01, 0.99)
-            with torch.no_grad():
-                bias.copy_(torch.logit(colour))
+        initialise(self, mean_colour)
 
     def forward(self, images: Tensor, noise: Tensor) -> tuple[Posterior, Tensor, Tensor]:
         """Encodes, samples and decodes.
@@ -177,6 +159,43 @@ class VAE(nn.Module):
         return posterior, sample, self.decoder(sample)
 
 
+@gin.configurable("weights")
+def initialise(model: VAE, mean_colour: Sequence[float] | None, xavier: bool = False) -> None:
+    """Draws the weights that a VAE starts from.
+
+    The paper doesn't say how they start. Here they are He et al.'s (2015, Eq. 10), made for
+    ReLU: PyTorch's own default shrinks the signal in every layer, and on mpi3d_mini the first 600
+    steps then pass before any latent is used; with these it is fewer than 100. The last bias
+    starts where every pixel is the data set's mean colour.
+
+    Args:
+        model: The VAE, fresh.
+        mean_colour: The images' mean in [0, 1], one value a channel; None for mid-grey.
+        xavier: Draw them as the authors' code does (`common/utils.py`): Glorot & Bengio's (2010)
+            for convolutions, He et al.'s for the linear layer, all biases PyTorch's.
+    """
+    if xavier:
+        for module in model.modules():
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+                nn.init.xavier_normal_(module.weight)
+        nn.init.kaiming_normal_(model.encoder.posterior.weight, nonlinearity="relu")
+        return
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            assert module.bias is not None
+            nn.init.zeros_(module.bias)
+    # No ReLU follows the last layer of either network.
+    for last in (model.encoder.posterior, model.decoder.pixels):
+        with torch.no_grad():
+            last.weight.mul_(0.5**0.5)
+    bias = model.decoder.pixels.bias
+    if mean_colour is not None and bias is not None:
+        colour = torch.tensor(mean_colour).clamp(0.01, 0.99)
+        with torch.no_grad():
+            bias.copy_(torch.logit(colour))
+
+
 @gin.configurable("discriminator")
 class Discriminator(nn.Module):
     """FactorVAE's density-ratio classifier (Kim & Mnih 2018, Appendix A).
@@ -187,6 +206,8 @@ class Discriminator(nn.Module):
         latents: Dimensions of the latent space.
         units: Width of the hidden layers.
         hidden_layers: Number of hidden layers.
+        kaiming: Draw the weights as the authors' code does (`common/utils.py`), He et al.'s (2015)
+            normal ones, not PyTorch's default.
     """
 
     def __init__(
@@ -194,12 +215,16 @@ class Discriminator(nn.Module):
         latents: int,
         units: Annotated[int, Interval(ge=1, le=100_000)] = 1000,
         hidden_layers: Annotated[int, Interval(ge=1, le=100)] = 6,
+        kaiming: bool = False,
     ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         for layer in range(hidden_layers):
             layers += [nn.Linear(latents if layer == 0 else units, units), nn.LeakyReLU(0.2)]
         self.layers = nn.Sequential(*layers, nn.Linear(units, 2))
+        for module in self.layers:
+            if kaiming and isinstance(module, nn.Linear):
+                nn.init.kaiming_normal_(module.weight)
 
     def forward(self, latents: Tensor) -> Tensor:
         """Logits `[batch, 2]` of (joint, permuted) from latents `[batch, latents]`."""

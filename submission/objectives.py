@@ -40,6 +40,8 @@ class ForwardPass:
         reconstruction: The mean of -log p(x|z) over the batch, a scalar.
         capacity: C of Eq. 2, a scalar in nats.
         discriminator: FactorVAE's classifier, latents to logits `[batch, 2]`; else None.
+        capacity_of_mean: `capacity.of_batch_mean`.
+        prior: Draws so many rows of z ~ p(z), `[rows, latents]`.
     """
 
     posterior: Posterior
@@ -47,6 +49,8 @@ class ForwardPass:
     reconstruction: Tensor
     capacity: Tensor | float
     discriminator: Callable[[Tensor], Tensor] | None = None
+    capacity_of_mean: bool = False
+    prior: Callable[[int], Tensor] | None = None
 
 
 Objective = Callable[[ForwardPass], tuple[Tensor, Terms]]
@@ -74,14 +78,18 @@ def kl_to_prior(posterior: Posterior) -> Tensor:
     return 0.5 * (mean.square() + log_variance.exp() - log_variance - 1.0)
 
 
-def capacity_distance(posterior: Posterior, capacity: Tensor | float) -> Tensor:
+def capacity_distance(forward: ForwardPass) -> Tensor:
     """D(q(z|x_n), p(z)) = |KL(q(z|x_n) || p(z)) - C|, averaged over the batch (paper, Eq. 2).
 
     The paper writes the deviation of each image x_n. Burgess et al. (2018) and
-    disentanglement-pytorch take the absolute value of the batch's mean deviation instead, which
-    lets one image's excess make up for another's lack.
+    disentanglement-pytorch (`models/vae.py`) take the absolute value of the batch's mean deviation
+    instead, as `forward.capacity_of_mean` does, which lets one image's excess make up for another's
+    lack.
     """
-    return (kl_to_prior(posterior).sum(dim=1) - capacity).abs().mean()
+    kl = kl_to_prior(forward.posterior).sum(dim=1)
+    if forward.capacity_of_mean:
+        kl = kl.mean()
+    return (kl - forward.capacity).abs().mean()
 
 
 def _log_density(sample: Tensor, posterior: Posterior) -> Tensor:
@@ -172,6 +180,28 @@ def mmd_to_prior(sample: Tensor) -> Tensor:
     return sample_sample - 2.0 * sample_prior + prior_prior
 
 
+def mmd_to_prior_sample(sample: Tensor, prior: Tensor) -> Tensor:
+    """What `mmd_to_prior` estimates, as the authors' code does (`compute_mmd`, `models/vae.py`).
+
+    Of p(z) it sees a sample of 1,000, not the closed forms, and pairs of a sample with itself
+    count: a biased estimate, which is never negative.
+
+    Args:
+        sample: z ~ q(z|x), `[batch, latents]`.
+        prior: z ~ p(z), `[rows, latents]`.
+
+    Returns:
+        A scalar.
+    """
+
+    def kernel(first: Tensor, second: Tensor) -> Tensor:
+        # Not by a matrix product, which TF32 would round.
+        distances = torch.cdist(first, second, compute_mode="donot_use_mm_for_euclid_dist")
+        return torch.exp(-distances.square() / sample.shape[1] ** 2).mean()
+
+    return kernel(sample, sample) - 2.0 * kernel(sample, prior) + kernel(prior, prior)
+
+
 def discriminator_loss(
     discriminator: Callable[[Tensor], Tensor],
     sample: Tensor,
@@ -223,7 +253,7 @@ def beta_vae(forward: ForwardPass, beta: Weight = gin.REQUIRED) -> tuple[Tensor,
         forward: The batch's.
         beta: Weight of D.
     """
-    distance = capacity_distance(forward.posterior, forward.capacity)
+    distance = capacity_distance(forward)
     return forward.reconstruction + beta * distance, {}
 
 
@@ -235,7 +265,7 @@ def beta_tcvae(forward: ForwardPass, beta: Weight = gin.REQUIRED) -> tuple[Tenso
         forward: The batch's.
         beta: Weight of TC(z), plus 1.
     """
-    distance = capacity_distance(forward.posterior, forward.capacity)
+    distance = capacity_distance(forward)
     tc = total_correlation(forward.sample, forward.posterior)
     return forward.reconstruction + distance + (beta - 1.0) * tc, {"total_correlation": tc}
 
@@ -251,7 +281,7 @@ def factor_vae(forward: ForwardPass, gamma: Weight = gin.REQUIRED) -> tuple[Tens
         gamma: Weight of TC(z).
     """
     assert forward.discriminator is not None, "factor_vae needs trainer.discriminator"
-    distance = capacity_distance(forward.posterior, forward.capacity)
+    distance = capacity_distance(forward)
     joint, permuted = forward.discriminator(forward.sample).unbind(dim=1)
     tc = (joint - permuted).mean()
     return forward.reconstruction + distance + gamma * tc, {"total_correlation": tc}
@@ -268,26 +298,35 @@ def dip_vae_i(
         lambda_d: Weight of the covariances' diagonal.
         lambda_od: Weight of what lies off it.
     """
-    distance = capacity_distance(forward.posterior, forward.capacity)
+    distance = capacity_distance(forward)
     penalty = dip_penalty(covariance(forward.posterior.mean), lambda_d, lambda_od)
     return forward.reconstruction + distance + penalty, {"dip_penalty": penalty}
 
 
 @gin.configurable
 def dip_vae_ii(
-    forward: ForwardPass, lambda_d: Weight = gin.REQUIRED, lambda_od: Weight = gin.REQUIRED
+    forward: ForwardPass,
+    lambda_d: Weight = gin.REQUIRED,
+    lambda_od: Weight = gin.REQUIRED,
+    adds_scalar: bool = False,
 ) -> tuple[Tensor, Terms]:
     """-E_q[log p(x|z)] + D + the DIP penalty on Cov[z] under q(z) (Kumar et al. 2018, Eq. 7).
 
-    By the law of total covariance Cov[z] = E_x[Cov[z|x]] + Cov_x[E[z|x]].
+    By the law of total covariance Cov[z] = E_x[Cov[z|x]] + Cov_x[E[z|x]]. The authors' code
+    (`models/dipvae.py`) takes `torch.diag` of variances `[batch, latents]`, which reads their main
+    diagonal: its mean, one number, is added to the whole matrix, also off the diagonal.
 
     Args:
         forward: The batch's.
         lambda_d: Weight of the covariances' diagonal.
         lambda_od: Weight of what lies off it.
+        adds_scalar: For E_x[Cov[z|x]], take the authors' one number.
     """
-    distance = capacity_distance(forward.posterior, forward.capacity)
-    within = torch.diag(forward.posterior.log_variance.exp().mean(dim=0))
+    distance = capacity_distance(forward)
+    if adds_scalar:
+        within = forward.posterior.log_variance.diagonal().exp().mean()
+    else:
+        within = torch.diag(forward.posterior.log_variance.exp().mean(dim=0))
     penalty = dip_penalty(within + covariance(forward.posterior.mean), lambda_d, lambda_od)
     return forward.reconstruction + distance + penalty, {"dip_penalty": penalty}
 
@@ -297,19 +336,27 @@ def info_vae(
     forward: ForwardPass,
     lambda_: Weight = gin.REQUIRED,
     alpha: Annotated[float, Interval(ge=-1e9, le=1)] = 0.0,
+    prior_samples: Annotated[int, Interval(ge=0, le=10**5)] = 0,
 ) -> tuple[Tensor, Terms]:
     """-E_q[log p(x|z)] + (1 - alpha) D + (alpha + lambda - 1) MMD(q(z), p(z)).
 
     This is Zhao et al. (2017), Eq. 6, with MMD as the divergence.
 
     The paper gives lambda = 1000 and no alpha; alpha = 0 keeps its capacity term D at full weight.
+    The authors' code (`models/vae.py`) weighs the MMD by 1000: here, a lambda of 1001.
 
     Args:
         forward: The batch's.
         lambda_: The paper's lambda.
         alpha: The paper's alpha.
+        prior_samples: Draws of the prior that the MMD is estimated with in each step, 1,000 in the
+            authors' code; 0 takes the closed forms.
     """
-    distance = capacity_distance(forward.posterior, forward.capacity)
-    mmd = mmd_to_prior(forward.sample)
+    distance = capacity_distance(forward)
+    if prior_samples:
+        assert forward.prior is not None
+        mmd = mmd_to_prior_sample(forward.sample, forward.prior(prior_samples))
+    else:
+        mmd = mmd_to_prior(forward.sample)
     loss = forward.reconstruction + (1.0 - alpha) * distance + (alpha + lambda_ - 1.0) * mmd
     return loss, {"mmd": mmd}

@@ -21,7 +21,7 @@ from study.tune.search_space import Range
 from submission import configuration
 from submission.runs.folder import RunFolder
 from submission.runs.record import read_record
-from submission.schedules import capacity
+from submission.schedules import Capacity
 
 # What a trial's attributes are called in the storage.
 SETTINGS = "settings"
@@ -235,9 +235,10 @@ class _Watch:
         self.step = every
         # While the capacity grows, it moves the KL, the loss and what latents hold: nothing that
         # is seen then tells how the run will end.
-        final = capacity(10**12, self.last)
+        capacity = Capacity()
+        final = capacity.at(10**12, self.last)
         compared = range(every, self.last, every)
-        grown = [step for step in compared if capacity(step, self.last) >= final]
+        grown = [step for step in compared if capacity.at(step, self.last) >= final]
         if compared and not grown:
             self.search.say(f"trial {self.trial.number}: can't be pruned, its capacity grows on")
         self.trial.study.pruner = optuna.pruners.MedianPruner(

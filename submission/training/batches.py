@@ -4,7 +4,9 @@ import functools
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
+import gin
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -21,8 +23,8 @@ _BATCHES_AHEAD = 2
 class Batches:
     """Batches of a data set in an order that depends only on the seed, the stream and the step.
 
-    Every epoch is a fresh permutation of all images; the last, incomplete batch is left out. While
-    a step computes, a thread gathers the images of the next ones. A data set that lies in a GPU's
+    `epoch_order` says which images an epoch shows; the last, incomplete batch is left out. While a
+    step computes, a thread gathers the images of the next ones. A data set that lies in a GPU's
     memory is gathered from there.
 
     Args:
@@ -115,12 +117,35 @@ class Batches:
         """Indices of the images of all processes."""
         epoch, position = divmod(step, self.steps_per_epoch)
         if epoch != self._epoch:
-            generator = np.random.default_rng([*self._seed, epoch])
-            order = torch.from_numpy(generator.permutation(len(self.dataset.images)))
+            order = torch.from_numpy(epoch_order(len(self.dataset.images), self._seed, epoch))
             # Beside the images, so that no step waits for a copy.
             self._order = order if self._resident is None else order.to(self._resident.device)
             self._epoch = epoch
         return self._order[position * self.batch_size : (position + 1) * self.batch_size]
+
+
+@gin.configurable("epoch")
+def epoch_order(
+    count: int, seed: tuple[int, int], epoch: int, repeats: bool = False
+) -> npt.NDArray[np.int64]:
+    """The images of an epoch: all of them, in an order of its own.
+
+    The authors' loader (`common/data_loader.py`) draws with replacement, from a generator that a
+    worker process copies as each epoch begins: all epochs are one draw, which holds 63 % of the
+    images. (Where it also draws traversals, each epoch begins four images later in that draw.)
+
+    Args:
+        count: Images.
+        seed: The run's seed and the stream.
+        epoch: Its number.
+        repeats: Whether every epoch is one and the same draw with replacement.
+
+    Returns:
+        Indices `[count]`.
+    """
+    if repeats:
+        return np.random.default_rng([*seed, 0]).integers(count, size=count)
+    return np.random.default_rng([*seed, epoch]).permutation(count)
 
 
 def _uses_this_gpu(device: torch.device) -> Callable[[], object] | None:

@@ -11,12 +11,12 @@ from submission.budget import Budget, affordable_steps, format_duration
 from submission.interruption import Interruption
 from submission.runs.folder import exclusive
 from submission.runs.record import Record
-from submission.schedules import capacity
+from submission.schedules import Capacity
 from submission.training.execution import plain_executions, prepare_device
 from submission.training.outputs import RunOutput
 from submission.training.plan import Plan, choose, replanned
 from submission.training.progress import Display
-from submission.training.recipe import PRETRAINING, SECOND_BATCH, TRAINING, Scoring, Speed
+from submission.training.recipe import PRETRAINING, TRAINING, Scoring, Speed
 from submission.training.self_scoring import SelfScorer
 from submission.training.setup import Request, Setup
 from submission.training.state import State
@@ -80,7 +80,7 @@ def train(request: Request, budget: Budget, interruption: Interruption, display:
                     begin_training(state, setup, budget, output.warn)
                 objective, until, most = recipe.objective, math.inf, recipe.max_steps
             learner = state.learner
-            batches, second_batches = setup.batches(phase), setup.batches(SECOND_BATCH)
+            batches, second_batches = setup.batches(phase), setup.second_batches()
             if learner.step_count == 0:
                 output.snapshot_if_due(state)
             seen_step, seen_at = learner.step_count, time.monotonic()
@@ -91,7 +91,7 @@ def train(request: Request, budget: Budget, interruption: Interruption, display:
                 if stopped_by or late:
                     break
                 step = learner.step_count
-                state.capacity = max(state.capacity, capacity(step, state.plan.steps))
+                state.capacity = max(state.capacity, Capacity().at(step, state.plan.steps))
                 second = functools.partial(second_batches, step)
                 terms = learner.step(objective, batches(step), state.capacity, second)
                 if learner.step_count % batches.steps_per_epoch == 0:
@@ -141,7 +141,8 @@ def begin_training(state: State, setup: Setup, budget: Budget, warn: Callable[[s
     state.plan = replace(plan, steps=steps)
     # The capacity at the end of this plan, against that of a plan which never ends: with a schedule
     # in steps a short run stops below `capacity.final`; with one in shares it never does.
-    if capacity(steps, steps) < capacity(10**12, steps):
+    capacity = Capacity()
+    if capacity.at(steps, steps) < capacity.at(10**12, steps):
         warn(f"the budget affords about {steps} steps: the capacity C won't reach its final value")
 
 

@@ -13,7 +13,7 @@ from submission.training.execution import (
     fastest,
     plain_executions,
 )
-from submission.training.recipe import SECOND_BATCH, TRAINING
+from submission.training.recipe import TRAINING
 from submission.training.setup import Setup
 
 _MEASURED_STEPS = 2
@@ -117,7 +117,7 @@ def replanned(
 def _seconds_per_step(setup: Setup, width: float, execution: Execution) -> float:
     """Wall clock of one step of the method, on networks that are thrown away."""
     learner = setup.learner(replace(setup.shape, width=width), TRAINING, execution)
-    batches, second_batches = setup.batches(TRAINING), setup.batches(SECOND_BATCH)
+    batches, second_batches = setup.batches(TRAINING), setup.second_batches()
     seconds = []
     for step in range(_WARM_UP_STEPS[execution.compiled] + _MEASURED_STEPS):
         started = time.perf_counter()

@@ -48,6 +48,10 @@ class Recipe:
         discriminator: FactorVAE's classifier, made from the number of latents.
         discriminator_learning_rate: Its Adam's.
         discriminator_adam_betas: Its Adam's.
+        discriminator_first: Update it before the VAE in each step, as in the authors' code
+            (`models/vae.py`), not after it.
+        constant_second_batch: Show it the first batch of an epoch as the second batch of every
+            step, as in the authors' code (`models/vae.py`), not one of its own.
         checkpoint_every: Time between two checkpoints, each with an export.
         log_every: Steps between two rows of the history.
         snapshot_every: Training steps between two representations that are kept, the first of them
@@ -66,6 +70,8 @@ class Recipe:
     discriminator: Callable[[int], Discriminator] | None = None
     discriminator_learning_rate: Annotated[LearningRate, _WITH_DISCRIMINATOR] = 1e-4
     discriminator_adam_betas: Annotated[tuple[AdamBeta, AdamBeta], _WITH_DISCRIMINATOR] = (0.5, 0.9)
+    discriminator_first: Annotated[bool, _WITH_DISCRIMINATOR] = False
+    constant_second_batch: Annotated[bool, _WITH_DISCRIMINATOR] = False
     checkpoint_every: Annotated[str, Duration()] = "5m"
     log_every: Annotated[int, Interval(ge=1, le=10**9)] = 50
     snapshot_every: Annotated[int, Interval(ge=1, le=10**9)] | None = None

@@ -1,11 +1,13 @@
 """What stays the same for a whole run: its request, its settings, and what is made from them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import gin
 import numpy as np
 import torch
+from torch import Tensor
 
 from submission.configuration import methods, operative, reads_capacity, references
 from submission.datasets import Dataset
@@ -16,7 +18,7 @@ from submission.training import checkpoint
 from submission.training.batches import Batches, load_resident
 from submission.training.distributed import Group
 from submission.training.execution import Execution
-from submission.training.recipe import STREAMS, TRAINING, Pretraining, Recipe, Speed
+from submission.training.recipe import SECOND_BATCH, STREAMS, TRAINING, Pretraining, Recipe, Speed
 from submission.training.step import Learner, new_model
 
 _SAMPLE_IMAGES = 1024
@@ -27,6 +29,8 @@ _NOT_OF_PRETRAINING = {
     "trainer.discriminator",
     "trainer.discriminator_learning_rate",
     "trainer.discriminator_adam_betas",
+    "trainer.discriminator_first",
+    "trainer.constant_second_batch",
     "trainer.checkpoint_every",
     "trainer.log_every",
     "trainer.snapshot_every",
@@ -123,6 +127,7 @@ class Setup:
             discriminator=discriminator,
             discriminator_learning_rate=recipe.discriminator_learning_rate,
             discriminator_adam_betas=recipe.discriminator_adam_betas,
+            discriminator_first=recipe.discriminator_first,
             execution=execution,
             group=self.request.group,
         )
@@ -138,6 +143,13 @@ class Setup:
             resident=self._resident,
             group=self.request.group,
         )
+
+    def second_batches(self) -> Callable[[int], Tensor]:
+        """The discriminator's second batch of each step."""
+        if not self.recipe.constant_second_batch:
+            return self.batches(SECOND_BATCH)
+        first = self.batches(TRAINING)(0)
+        return lambda step: first
 
     def pretrained(self, shape: NetworkShape) -> Path:
         """The file of the pre-trained weights that all methods of these settings share.

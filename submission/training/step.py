@@ -15,7 +15,7 @@ from submission.objectives import (
     discriminator_loss,
     kl_to_prior,
 )
-from submission.schedules import plateau
+from submission.schedules import Capacity, plateau
 from submission.training.distributed import Group
 from submission.training.execution import Execution
 
@@ -38,6 +38,7 @@ class Learner:
         discriminator: FactorVAE's classifier, on the same device; None for the other methods.
         discriminator_learning_rate: Of the discriminator's Adam.
         discriminator_adam_betas: Of the discriminator's Adam.
+        discriminator_first: Whether the discriminator is updated before the VAE, not after it.
         execution: How the step is computed; plainly if left out.
         group: The processes that train together, each with a learner; else this one alone.
 
@@ -56,6 +57,7 @@ class Learner:
         discriminator: Discriminator | None = None,
         discriminator_learning_rate: float = 1e-4,
         discriminator_adam_betas: tuple[float, float] = (0.5, 0.9),
+        discriminator_first: bool = False,
         execution: Execution | None = None,
         group: Group | None = None,
     ) -> None:
@@ -82,9 +84,11 @@ class Learner:
                 betas=discriminator_adam_betas,
                 fused=True,
             )
+        self._discriminator_first = discriminator_first
         self.generator = torch.Generator(self.device).manual_seed(seed)
         # On the device, so that neither a copy nor a new CUDA graph is needed when it grows.
         self._capacity = torch.zeros((), device=self.device)
+        self._capacity_of_mean = Capacity().of_batch_mean
         self.step_count = 0
         self.skipped = torch.zeros((), device=self.device)
         self.skipped_running = torch.zeros((), device=self.device)
@@ -117,6 +121,10 @@ class Learner:
         """
         noise = self._noise(len(images))
         self._capacity.fill_(capacity)
+        discriminator_terms: Terms = {}
+        if self._discriminator_first:
+            encoded = self._encode(images, noise)
+            discriminator_terms = self._discriminator_step(encoded, second_images)
         terms, sample = self._forward(objective, images, noise)
         loss = terms["loss"]
         parameters = list(self.model.parameters())
@@ -124,9 +132,8 @@ class Learner:
         # The total correlation flows through the discriminator, whose weights are not to learn it.
         loss.backward(inputs=parameters)
         good = self._apply(self.optimizer, parameters)
-        if self.discriminator is not None and second_images is not None:
-            discriminator_loss = self._discriminator_step(sample, second_images())
-            terms["discriminator_loss"] = discriminator_loss
+        if not self._discriminator_first:
+            discriminator_terms = self._discriminator_step(sample, second_images)
 
         with torch.no_grad():
             self.skipped += ~good
@@ -134,7 +141,7 @@ class Learner:
             self.epoch_loss += torch.where(good, loss, 0.0)
             self.epoch_steps += good
         self.step_count += 1
-        return {name: term.detach() for name, term in terms.items()}
+        return {name: term.detach() for name, term in (terms | discriminator_terms).items()}
 
     def _compute_loss(
         self, objective: Objective, images: Tensor, noise: Tensor
@@ -146,7 +153,15 @@ class Learner:
         posterior = Posterior(*(gather(value.float()) for value in posterior))
         sample = gather(sample.float())
         reconstruction = self.group.mean(bernoulli_reconstruction(logits.float(), images))
-        forward = ForwardPass(posterior, sample, reconstruction, self._capacity, self.discriminator)
+        forward = ForwardPass(
+            posterior,
+            sample,
+            reconstruction,
+            self._capacity,
+            self.discriminator,
+            self._capacity_of_mean,
+            self._prior,
+        )
         loss, terms = objective(forward)
         kl = kl_to_prior(posterior).sum(dim=1).mean()
         return {"loss": loss, "reconstruction": reconstruction, "kl": kl, **terms}, sample
@@ -161,22 +176,35 @@ class Learner:
         self.epoch_loss.zero_()
         self.epoch_steps.zero_()
 
-    def _discriminator_step(self, sample: Tensor, images: Tensor) -> Tensor:
-        assert self.discriminator is not None and self.discriminator_optimizer is not None
-        with torch.no_grad(), self._precision():
-            posterior = Posterior(*self.model.encoder(images))
-            second_sample = self.group.gather(posterior.sample(self._noise(len(images))).float())
+    def _discriminator_step(
+        self, sample: Tensor, second_images: Callable[[], Tensor] | None
+    ) -> Terms:
+        if self.discriminator is None or second_images is None:
+            return {}
+        assert self.discriminator_optimizer is not None
+        images = second_images()
+        second_sample = self._encode(images, self._noise(len(images)))
         # Every process sees the latents of the whole batch, and so computes the same gradient.
         loss = discriminator_loss(self.discriminator, sample, second_sample, self.generator)
         self.discriminator_optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self._apply(self.discriminator_optimizer, self.discriminator.parameters())
-        return loss
+        return {"discriminator_loss": loss}
+
+    def _encode(self, images: Tensor, noise: Tensor) -> Tensor:
+        """The latents `[batch, latents]` of the whole batch, without a gradient."""
+        with torch.no_grad(), self._precision():
+            posterior = Posterior(*self.model.encoder(images))
+            return self.group.gather(posterior.sample(noise).float())
 
     def _noise(self, rows: int) -> Tensor:
         """This process's rows of the noise that all draw for the whole batch."""
-        shape = (rows * self.group.world_size, self.model.shape.latents)
-        return self.group.rows(torch.randn(shape, generator=self.generator, device=self.device))
+        return self.group.rows(self._prior(rows * self.group.world_size))
+
+    def _prior(self, rows: int) -> Tensor:
+        """Standard normal `[rows, latents]`, the same in all processes."""
+        shape = (rows, self.model.shape.latents)
+        return torch.randn(shape, generator=self.generator, device=self.device)
 
     def _apply(self, optimizer: torch.optim.Optimizer, parameters: Iterable[Tensor]) -> Tensor:
         """Steps unless a gradient is not finite; returns whether it did, a bool tensor."""

@@ -1,8 +1,18 @@
+import math
+
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from submission.networks import VAE, Decoder, Discriminator, Encoder, NetworkShape, Posterior
+from submission.networks import (
+    VAE,
+    Decoder,
+    Discriminator,
+    Encoder,
+    NetworkShape,
+    Posterior,
+    initialise,
+)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -41,11 +51,37 @@ def test_width_scales_every_layer():
     assert narrow.decoder.layers[0].out_channels == 64
 
 
+def test_the_authors_weights_are_glorots_and_the_biases_pytorchs():
+    """Glorot and Bengio (2010), Eq. 12: the variance is 2 / (inputs + outputs of a unit)."""
+    torch.manual_seed(0)
+    model = VAE(NetworkShape(3), mean_colour=(0.1, 0.5, 0.9))
+    initialise(model, (0.1, 0.5, 0.9), xavier=True)
+    for module in model.modules():
+        if not isinstance(module, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
+            continue
+        units = module.in_channels + module.out_channels
+        expected = math.sqrt(2 / (units * math.prod(module.kernel_size)))
+        count = module.weight.numel()
+        assert float(module.weight.std()) == pytest.approx(expected, rel=4 / math.sqrt(2 * count))
+    linear = model.encoder.posterior.weight
+    assert float(linear.std()) == pytest.approx(math.sqrt(2 / 256), rel=0.03)
+
+
 def test_posterior_samples_have_its_mean_and_variance():
     posterior = Posterior(torch.full((100_000, 1), 2.0), torch.full((100_000, 1), -1.0))
     sample = posterior.sample(torch.randn(100_000, 1, generator=torch.Generator().manual_seed(0)))
     assert float(sample.mean()) == pytest.approx(2.0, abs=0.01)
     assert float(sample.var()) == pytest.approx(torch.tensor(-1.0).exp().item(), abs=0.01)
+
+
+def test_the_authors_discriminator_has_six_linear_layers_with_he_et_als_weights():
+    torch.manual_seed(0)
+    discriminator = Discriminator(20, hidden_layers=5, kaiming=True)
+    layers = [m for m in discriminator.modules() if isinstance(m, torch.nn.Linear)]
+    assert [m.out_features for m in layers] == [1000] * 5 + [2]
+    for layer in layers:
+        expected = math.sqrt(2 / layer.in_features)
+        assert float(layer.weight.std()) == pytest.approx(expected, rel=0.06)
 
 
 def test_discriminator_is_that_of_kim_and_mnih():

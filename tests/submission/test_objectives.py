@@ -1,6 +1,7 @@
 """Each objective against an independent float64 computation in numpy, or a closed form."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -65,8 +66,15 @@ def test_kl_to_the_prior_equals_numerical_integration():
 
 def test_capacity_distance_is_the_mean_absolute_deviation_of_each_image():
     forward = forward_pass()
-    actual = objectives.capacity_distance(forward.posterior, 3.0)
+    actual = objectives.capacity_distance(forward)
     assert float(actual) == pytest.approx(numpy_distance(3.0), rel=1e-12)
+
+
+def test_the_authors_capacity_distance_is_the_deviation_of_the_batchs_mean():
+    forward = replace(forward_pass(3.0), capacity_of_mean=True)
+    expected = abs(numpy_kl().sum(axis=1).mean() - 3.0)
+    assert float(objectives.capacity_distance(forward)) == pytest.approx(expected, rel=1e-12)
+    assert expected < numpy_distance(3.0) - 0.1
 
 
 def test_vae_is_the_negative_elbo():
@@ -198,6 +206,15 @@ def test_dip_vae_ii_penalises_the_covariance_of_the_aggregate_posterior():
     assert float(loss) == pytest.approx(expected, rel=1e-12)
 
 
+def test_the_authors_dip_vae_ii_adds_one_number_to_the_whole_covariance():
+    """Of the variances of image n and latent j it is the mean of those where n = j."""
+    mean, log_variance, _ = gaussians()
+    number = np.mean([np.exp(log_variance[j, j]) for j in range(LATENTS)])
+    loss, _ = objectives.dip_vae_ii(forward_pass(), lambda_d=10.0, lambda_od=1.5, adds_scalar=True)
+    penalty = numpy_dip_penalty(np.cov(mean.T, bias=True) + number, 10.0, 1.5)
+    assert float(loss) == pytest.approx(123.0 + numpy_distance(3.0) + penalty, rel=1e-12)
+
+
 def test_mmd_equals_the_kernel_sums_over_a_large_sample_of_the_prior():
     _, _, sample = gaussians()
     prior = np.random.default_rng(2).normal(size=(200_000, LATENTS))
@@ -211,6 +228,37 @@ def test_mmd_equals_the_kernel_sums_over_a_large_sample_of_the_prior():
     expected = np.mean(within) - 2 * between + among
     actual = float(objectives.mmd_to_prior(torch.from_numpy(sample)))
     assert actual == pytest.approx(expected, abs=1e-3)
+
+
+def test_the_authors_mmd_is_the_kernel_sums_over_all_pairs():
+    _, _, sample = gaussians()
+    prior = np.random.default_rng(2).normal(size=(40, LATENTS))
+
+    def mean_kernel(xs, ys):
+        return np.mean([np.exp(-np.sum((x - y) ** 2) / LATENTS**2) for x in xs for y in ys])
+
+    expected = mean_kernel(sample, sample) + mean_kernel(prior, prior)
+    expected -= 2 * mean_kernel(sample, prior)
+    forward = replace(forward_pass(), prior=lambda rows: torch.from_numpy(prior[:rows]))
+    loss, terms = objectives.info_vae(forward, lambda_=1001.0, prior_samples=40)
+    assert float(terms["mmd"]) == pytest.approx(expected, rel=1e-10)
+    assert float(loss) == pytest.approx(123.0 + numpy_distance(3.0) + 1000 * expected, rel=1e-10)
+
+
+def test_the_authors_mmd_differs_from_the_closed_form_by_the_pairs_of_a_sample_with_itself():
+    """Of B samples 1/B of the pairs are such ones, whose kernel is 1; of the prior's too."""
+    sample = torch.from_numpy(gaussians()[2])
+    rows, generator = 1000, torch.Generator().manual_seed(0)
+    priors = (
+        torch.randn((rows, LATENTS), generator=generator, dtype=torch.float64) for _ in range(50)
+    )
+    estimates = torch.stack([objectives.mmd_to_prior_sample(sample, prior) for prior in priors])
+    kernel = torch.exp(-torch.cdist(sample, sample).square() / LATENTS**2)
+    others = (kernel.sum() - BATCH) / (BATCH * (BATCH - 1))
+    among_prior = (LATENTS**2 / (LATENTS**2 + 4)) ** (LATENTS / 2)
+    bias = float((1 - others) / BATCH) + (1 - among_prior) / rows
+    expected = float(objectives.mmd_to_prior(sample)) + bias
+    assert float(estimates.mean()) == pytest.approx(expected, abs=5e-4)
 
 
 def test_mmd_of_a_shifted_gaussian_is_the_closed_form():
@@ -255,7 +303,7 @@ def test_factor_vae_reads_the_total_correlation_off_an_optimal_discriminator():
     loss, terms = objectives.factor_vae(forward, gamma=2.0)
     tc = -0.5 * math.log(1 - rho**2)
     assert float(terms["total_correlation"]) == pytest.approx(tc, abs=0.01)
-    distance = float(objectives.capacity_distance(posterior, 0.0))
+    distance = float(objectives.capacity_distance(forward))
     expected = 1.0 + distance + 2.0 * float(terms["total_correlation"])
     assert float(loss) == pytest.approx(expected, rel=1e-12)
 

@@ -2,6 +2,7 @@
 
 import inspect
 
+import gin
 import pytest
 import torch
 
@@ -109,7 +110,8 @@ def test_a_capacity_that_no_loss_of_the_run_reads_is_refused(setting):
 @pytest.mark.parametrize("method", methods())
 def test_a_loss_is_known_to_read_the_capacity_if_it_changes_with_it(method):
     function = getattr(objectives, method)
-    weights = {name: 0.5 for name in inspect.signature(function).parameters if name != "forward"}
+    parameters = inspect.signature(function).parameters
+    weights = {name: 0.5 for name, one in parameters.items() if one.default is gin.REQUIRED}
     posterior = Posterior(torch.zeros(2, 3), torch.zeros(2, 3))
 
     def loss(capacity: float) -> float:

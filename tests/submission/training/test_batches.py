@@ -1,9 +1,12 @@
 import dataclasses
+import math
 
+import gin
 import numpy as np
+import pytest
 import torch
 
-from submission.training.batches import Batches
+from submission.training.batches import Batches, epoch_order
 from submission.training.distributed import Group
 
 CPU = torch.device("cpu")
@@ -31,6 +34,23 @@ def test_epochs_seeds_and_streams_have_their_own_orders(squares):
         rows(squares, Batches(squares, 48, seed=0, stream=1, device=CPU)(0)),
     ]
     assert all(first != other for other in others)
+
+
+def test_a_repeated_epoch_is_one_draw_with_replacement():
+    """Of N images drawn N times, a share 1 - (1 - 1/N)^N is seen: 1 - 1/e."""
+    first, second = (epoch_order(10_000, (0, 1), epoch, repeats=True) for epoch in (0, 7))
+    np.testing.assert_array_equal(first, second)
+    assert len(np.unique(first)) / 10_000 == pytest.approx(1 - math.exp(-1), abs=0.015)
+    assert not np.array_equal(first, epoch_order(10_000, (1, 1), 0, repeats=True))
+
+
+def test_a_batch_of_a_repeated_epoch_depends_on_the_step_alone(squares):
+    gin.bind_parameter("epoch.repeats", True)
+    walked = Batches(squares, 8, seed=3, stream=0, device=CPU)
+    for step in range(10):
+        expected = walked(step)
+    assert torch.equal(Batches(squares, 8, seed=3, stream=0, device=CPU)(9), expected)
+    assert torch.equal(walked(3), expected)
 
 
 def test_a_batch_depends_on_the_step_alone(squares):

@@ -107,6 +107,36 @@ def test_the_total_correlation_does_not_train_the_discriminator():
     torch.testing.assert_close(weights(discriminator), before, rtol=0, atol=0)
 
 
+def test_the_discriminator_that_comes_first_is_the_one_that_the_vae_sees():
+    """Against the two steps in plain PyTorch."""
+    torch.manual_seed(0)
+    discriminator = Discriminator(4, units=16, hidden_layers=2)
+    ours = learner(copy.deepcopy(discriminator), discriminator_first=True)
+    model, generator = copy.deepcopy(ours.model), torch.Generator().manual_seed(0)
+    adam = torch.optim.Adam(discriminator.parameters(), lr=1e-4, betas=(0.5, 0.9))
+    objective = lambda forward: objectives.factor_vae(forward, gamma=2.0)  # noqa: E731
+    for step in range(3):
+        terms = ours.step(objective, images(step), 0.0, lambda: images(50))
+        mean, log_variance = model.encoder(images(step))
+        noise = torch.randn((8, 4), generator=generator)
+        sample = mean + noise * torch.exp(0.5 * log_variance)
+        second_mean, second_log_variance = model.encoder(images(50))
+        second_noise = torch.randn((8, 4), generator=generator)
+        second = second_mean + second_noise * torch.exp(0.5 * second_log_variance)
+        adam.zero_grad()
+        loss = objectives.discriminator_loss(discriminator, sample, second, generator)
+        loss.backward()
+        adam.step()
+        logits = discriminator(sample)
+        total_correlation = (logits[:, 0] - logits[:, 1]).mean()
+        assert float(terms["discriminator_loss"]) == pytest.approx(float(loss), rel=1e-5)
+        seen = float(terms["total_correlation"])
+        assert seen == pytest.approx(float(total_correlation), rel=1e-4, abs=1e-6)
+        model.load_state_dict(ours.model.state_dict())
+    ours_weights = weights(ours.discriminator)
+    torch.testing.assert_close(ours_weights, weights(discriminator), rtol=1e-4, atol=1e-6)
+
+
 def test_a_restored_learner_goes_on_bit_by_bit():
     torch.manual_seed(0)
     discriminator = Discriminator(4, units=16, hidden_layers=2)
