@@ -6,6 +6,7 @@ import pytest
 from docs import settings
 from evaluator.metrics import ALL_METRICS
 from submission.configuration import settings as bindable
+from submission.installation import GIN_FOLDER
 
 
 @pytest.fixture(autouse=True)
@@ -32,6 +33,13 @@ def test_every_setting_has_a_line_with_a_meaning_and_a_default():
     wanted |= {name for metric in ALL_METRICS.values() for name in metric.settings}
     assert cells.keys() == wanted
     assert all(cell.strip() for row in cells.values() for cell in row)
+
+
+def test_the_choices_tell_of_each_line_of_the_authors_preset():
+    preset = GIN_FOLDER / "presets/authors.gin"
+    lines = [line for line in preset.read_text().splitlines() if " = " in line and line[0] != "#"]
+    told = (settings.PAGE.parent / "choices.md").read_text()
+    assert [line for line in lines if f"`{line}`" not in told] == []
 
 
 def test_a_docstring_says_what_a_name_means():

@@ -44,6 +44,13 @@ def test_table_2_is_the_default(preset):
     assert {name: gin.query_parameter(name) for name in values} == values
 
 
+def test_the_authors_steps_are_13_epochs_of_the_challenges_images():
+    """The first multiple of an epoch's steps above 90,000."""
+    configure("vae", "authors", [])
+    epoch = 460_800 // Recipe().batch_size
+    assert Recipe().max_steps == 13 * epoch == (90_000 // epoch + 1) * epoch
+
+
 def test_steps_are_100k_on_the_portal_and_200k_in_the_paper():
     steps = []
     for preset in ("challenge", "paper"):

@@ -79,9 +79,11 @@ def test_the_authors_discriminator_has_six_linear_layers_with_he_et_als_weights(
     discriminator = Discriminator(20, hidden_layers=5, kaiming=True)
     layers = [m for m in discriminator.modules() if isinstance(m, torch.nn.Linear)]
     assert [m.out_features for m in layers] == [1000] * 5 + [2]
-    for layer in layers:
-        expected = math.sqrt(2 / layer.in_features)
-        assert float(layer.weight.std()) == pytest.approx(expected, rel=0.06)
+    defaults = [m for m in Discriminator(20).modules() if isinstance(m, torch.nn.Linear)]
+    for layer, default in zip(layers, defaults, strict=False):
+        inputs = layer.in_features
+        assert float(layer.weight.var()) == pytest.approx(2 / inputs, rel=0.12)
+        assert float(default.weight.var()) == pytest.approx(1 / (3 * inputs), rel=0.12)
 
 
 def test_discriminator_is_that_of_kim_and_mnih():

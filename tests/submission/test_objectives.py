@@ -75,6 +75,9 @@ def test_the_authors_capacity_distance_is_the_deviation_of_the_batchs_mean():
     expected = abs(numpy_kl().sum(axis=1).mean() - 3.0)
     assert float(objectives.capacity_distance(forward)) == pytest.approx(expected, rel=1e-12)
     assert expected < numpy_distance(3.0) - 0.1
+    # Below (or above) every image's KL the two are one.
+    below = replace(forward_pass(0.5), capacity_of_mean=True)
+    assert float(objectives.capacity_distance(below)) == pytest.approx(numpy_distance(0.5))
 
 
 def test_vae_is_the_negative_elbo():

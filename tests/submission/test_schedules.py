@@ -52,5 +52,10 @@ def test_a_threshold_does_not_see_a_factor_of_all_losses():
     assert learning_rates(scaled, threshold=1e-4) == learning_rates(losses, threshold=1e-4)
 
 
+def test_in_the_authors_13_epochs_the_learning_rate_falls_6_times_at_most():
+    assert learning_rates([1.0] * 13, minimum=5e-5)[-1] == pytest.approx(0.95**6 * 1e-3)
+    assert learning_rates([1.0] * 13, minimum=1e-3)[-1] == 1e-3
+
+
 def test_learning_rate_stays_above_its_minimum():
     assert learning_rates([1.0] * 400)[-1] == pytest.approx(1e-4)

@@ -78,8 +78,8 @@ class MetaLearner(Learner):
         return torch.nn.utils.get_total_norm(gradients).isfinite()
 
 
-def recipe(method: str) -> Recipe:
-    configure(method, "challenge", ["discriminator.units = 16"] if method == "factor_vae" else [])
+def recipe(method: str, preset: str = "challenge") -> Recipe:
+    configure(method, preset, ["discriminator.units = 16"] if method == "factor_vae" else [])
     return Recipe()
 
 
@@ -88,13 +88,27 @@ def learner(kind: type[Learner], settings: Recipe, device: torch.device, form: E
         settings.discriminator(SHAPE.latents).to(device) if (settings.discriminator) else None
     )
     model = new_model(SHAPE, 0, device)
-    return kind(model, 0, 1e-3, (0.9, 0.999), discriminator=discriminator, execution=form)
+    return kind(
+        model,
+        0,
+        1e-3,
+        (0.9, 0.999),
+        discriminator=discriminator,
+        discriminator_first=settings.discriminator_first,
+        execution=form,
+    )
 
 
-@pytest.mark.parametrize("form", FORMS, ids=str)
-@pytest.mark.parametrize("method", METHODS)
-def test_a_step_neither_waits_for_the_device_nor_hands_it_what_the_host_made(method, form):
-    settings = recipe(method)
+@pytest.mark.parametrize(
+    ("method", "preset", "form"),
+    [
+        *((method, "challenge", form) for method in METHODS for form in FORMS),
+        *((method, "authors", Execution()) for method in ("factor_vae", "dip_vae_ii", "info_vae")),
+    ],
+    ids=str,
+)
+def test_a_step_neither_waits_for_the_device_nor_hands_it_what_the_host_made(method, preset, form):
+    settings = recipe(method, preset)
     ours = learner(Learner, settings, CPU, form)
     images = torch.rand(8, 3, 64, 64)
     with Operations() as seen:

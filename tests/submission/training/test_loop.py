@@ -20,7 +20,7 @@ from submission.runs.record import dataset_of
 from submission.training import checkpoint
 from submission.training.execution import Execution
 from submission.training.recipe import TRAINING
-from submission.training.setup import pretraining_settings
+from submission.training.setup import Request, Setup, pretraining_settings
 from submission.training.state import CHECKPOINT
 
 STEPS = ["trainer.max_steps = 30", "pretraining.steps = 10"]
@@ -159,6 +159,43 @@ def test_an_interrupted_run_resumes_to_the_bit_identical_model(trial, at_step):
         for name in ("whole", "killed")
     ]
     assert histories[0] == histories[1]
+
+
+@pytest.mark.parametrize(
+    ("method", "settings"), [("factor_vae", ["discriminator.units = 16"]), ("info_vae", [])]
+)
+def test_an_interrupted_run_of_the_authors_settings_resumes_to_the_same_model(
+    trial, method, settings
+):
+    """Draws with replacement, draws of the prior, the discriminator's constant batch."""
+    settings = ["trainer.max_steps = 20", *settings]
+    trial(*settings, method=method, preset="authors", name="whole")
+    show = trial.display.update
+
+    def interrupt(phase: str, fraction: float, details: str) -> None:
+        show(phase, fraction, details)
+        if details.startswith("step 10/"):
+            trial.interruption.reason = "SIGTERM"
+
+    trial.display.update = interrupt
+    record = trial(*settings, method=method, preset="authors", name="killed")
+    assert (record.status, record.steps) == ("interrupted", 10)
+    trial.interruption.reason, trial.display.update = None, show
+    record = trial(*settings, method=method, preset="authors", name="killed")
+    assert (record.status, record.steps) == ("finished", 20)
+    assert_same_model(trial.folder("whole"), trial.folder("killed"))
+
+
+def test_the_authors_second_batch_is_the_first_of_every_epoch(trial, squares):
+    configure("factor_vae", "authors", ["network.width = 0.125", "trainer.batch_size = 8"])
+    request = Request(
+        "run", "factor_vae", "authors", squares, trial.folder(), trial.root, torch.device("cpu")
+    )
+    setup = Setup(request)
+    batches, second_batches = setup.batches(TRAINING), setup.second_batches()
+    for step in (0, 5, 6 * 7):
+        assert torch.equal(second_batches(step), batches(0))
+    assert torch.equal(batches(6 * 7), batches(0))
 
 
 def test_pretrained_weights_are_shared_by_the_methods(trial):
