@@ -5,12 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evaluator.assignment import LEAST_SHARE, assign
+from evaluator.assignment import LEAST_SHARE
 from submission.runs.scores import Scores
 
-# A factor of which no latent tells more is told by many together, or not at all.
-_LEAST = 0.15
+LEAST_SHOWN = 0.15
+"""A factor of which no latent tells as much is told by many together, or not at all."""
+
 _MOST = 3
+_MOST_ROWS = 50
 _TITLES = {
     "importance": "DCI importance",
     "information": "Mutual information",
@@ -27,19 +29,24 @@ class Holding:
         key: Its name in `scores.json`.
         title: What the entries are.
         factors: Their names, a column each.
-        rows: Latent and its entries in [0, 1], sorted by the factor that it tells most of.
-        silent: Latents that tell nothing of any factor.
+        rows: Latent and its entries in [0, 1], of latents that tell `LEAST_SHOWN` of a factor or
+            more, sorted by the factor that they tell most of; 50 at most, those that tell most.
+        faint: The same of the other latents.
+        left_out: How many are in neither.
         told_by: Each factor's name and the latents that tell it best; none where none does.
-        factor_of: The name of the factor that each latent tells most of, by the latent.
+        factor_of: The name of the factor that each latent of `rows` tells most of, by the latent.
+        latents_by_factor: The same by the factor, for factors that some latent tells most of.
     """
 
     key: str
     title: str
     factors: Sequence[str]
     rows: Sequence[tuple[int, Sequence[float]]]
-    silent: Sequence[int]
+    faint: Sequence[tuple[int, Sequence[float]]]
+    left_out: int
     told_by: Sequence[tuple[str, Sequence[int]]]
     factor_of: dict[int, str]
+    latents_by_factor: Sequence[tuple[str, Sequence[int]]]
 
 
 def holdings(scores: Scores) -> list[Holding]:
@@ -70,25 +77,35 @@ def holdings(scores: Scores) -> list[Holding]:
 
 
 def _holding(key: str, title: str, matrix: np.ndarray, names: list[str]) -> Holding:
-    assignment = assign(matrix)
-    known = {
-        latent: factor for latent, factor in enumerate(assignment.factor_of) if factor is not None
-    }
-    order = sorted(known, key=lambda latent: (known[latent], -matrix[latent, known[latent]]))
+    factor_of = matrix.argmax(axis=1).tolist()
+    told = matrix.max(axis=1)
+
+    def ordered(latents: np.ndarray) -> list[int]:
+        most = sorted(latents.tolist(), key=lambda one: -told[one])[:_MOST_ROWS]
+        return sorted(most, key=lambda one: (factor_of[one], -told[one]))
+
+    shown = ordered(np.flatnonzero(told >= LEAST_SHOWN))
+    faint = ordered(np.flatnonzero(told < LEAST_SHOWN))
     return Holding(
         key=key,
         title=title,
         factors=names,
-        rows=[(latent, matrix[latent].tolist()) for latent in order],
-        silent=[latent for latent in range(len(matrix)) if latent not in known],
+        rows=[(latent, matrix[latent].tolist()) for latent in shown],
+        faint=[(latent, matrix[latent].tolist()) for latent in faint],
+        left_out=len(matrix) - len(shown) - len(faint),
         told_by=[(name, _best(column)) for name, column in zip(names, matrix.T, strict=True)],
-        factor_of={latent: names[factor] for latent, factor in known.items()},
+        factor_of={latent: names[factor_of[latent]] for latent in shown},
+        latents_by_factor=[
+            (name, [latent for latent in shown if factor_of[latent] == factor])
+            for factor, name in enumerate(names)
+            if any(factor_of[latent] == factor for latent in shown)
+        ],
     )
 
 
 def _best(column: np.ndarray) -> list[int]:
     """A latent that tells another factor better still may be among them."""
-    if column.max() < _LEAST:
+    if column.max() < LEAST_SHOWN:
         return []
     order = np.argsort(-column, kind="stable").tolist()
     return [latent for latent in order if column[latent] >= LEAST_SHARE * column.max()][:_MOST]

@@ -28,10 +28,19 @@ from evaluator.latents import (
 )
 from evaluator.paper import METHOD_TITLES, METRIC_TITLES, TABLE_1
 from evaluator.report import baselines
-from evaluator.report.holdings import holdings
+from evaluator.report.holdings import LEAST_SHOWN, holdings
 from evaluator.report.inline_images import data_uri, inline_svg
+from evaluator.report.pictures import (
+    BASES,
+    LEAST_MOVED,
+    RANGE,
+    SAMPLE,
+    FactorError,
+    RunPictures,
+    draw_run,
+)
 from evaluator.report.template import environment as template_environment
-from evaluator.report.traversals import IMAGES_IN_A_ROW, SEED, draw_pictures
+from evaluator.report.traversals import IMAGES_IN_A_ROW, SEED
 from submission.datasets import Dataset
 from submission.runs.files import NoObjectError, UnreadableError, read_object, write_text
 from submission.runs.folder import RunFolder
@@ -88,7 +97,7 @@ def write_report(run_folder: Path, dataset: Dataset, path: Path | None = None) -
     run, no_run = _read(read_object, folder, folder.record, dict[str, Any]())
     history, no_history = _read_history(folder.history)
     latents = latents_of(run)
-    pictures, no_pictures = draw_pictures(run_folder, dataset, latents)
+    pictures, no_pictures = draw_run(run_folder, dataset, latents)
     provenance = scores.provenance
     page = _template().render(
         title=_title(run, dataset),
@@ -132,6 +141,12 @@ def write_report(run_folder: Path, dataset: Dataset, path: Path | None = None) -
         least_variance=LEAST_VARIANCE,
         columns=IMAGES_IN_A_ROW,
         seed=SEED,
+        sample=SAMPLE,
+        bases=BASES,
+        quantiles=[round(100 * one) for one in RANGE],
+        least_moved=LEAST_MOVED,
+        least_shown=LEAST_SHOWN,
+        error_charts=_error_charts(pictures),
     )
     path = path or folder.report
     write_text(path, page)
@@ -144,6 +159,7 @@ def _template() -> jinja2.Template:
     environment.filters["score"] = _decimals(3)
     environment.filters["label"] = _decimals(2)
     environment.filters["signed"] = _signed
+    environment.filters["percent"] = _percent
     environment.filters["data_uri"] = data_uri
     return environment.get_template("page.html.jinja")
 
@@ -429,6 +445,34 @@ def _thinned(
     return np.add.reduceat(steps, starts) / counts, np.add.reduceat(values, starts) / counts
 
 
+def _error_charts(pictures: RunPictures | None) -> list[dict[str, Any]]:
+    """Bars of the reconstruction error by each factor's value, all on the scale of the largest."""
+    errors = pictures.errors if pictures else []
+    largest = max((error for one in errors for _, error in one.groups if error), default=0.0)
+    return [
+        {
+            "name": one.name,
+            "summary": _error_summary(one),
+            "mean": _share(pictures.error, largest) if pictures else 0.0,
+            "bars": [
+                {"label": label, "error": error, "height": _share(error, largest)}
+                for label, error in one.groups
+            ],
+        }
+        for one in errors
+    ]
+
+
+def _error_summary(errors: FactorError) -> str:
+    known = [(error, label) for label, error in errors.groups if error is not None]
+    (least, where_least), (most, where_most) = min(known), max(known)
+    return f"Least at {where_least} ({least:.2g}), most at {where_most} ({most:.2g})"
+
+
+def _share(part: float | None, whole: float) -> float:
+    return round(100 * (part or 0) / whole, 1) if whole else 0.0
+
+
 def _latent_rows(latents: Latents | None, deviations: object) -> dict[str, list[dict[str, Any]]]:
     """The latents in two groups, each with the length of its variance's bar in per cent."""
     if latents is None:
@@ -498,6 +542,12 @@ def _decimals(places: int) -> Callable[[object], str]:
 
 def _signed(value: float) -> str:
     return f"{value:+.2f}".rstrip("0").rstrip(".").replace("-", "\N{MINUS SIGN}") if value else "0"
+
+
+def _percent(share: float) -> str:
+    """Such as `42 %`, or `<1 %`, on one line."""
+    number = f"{100 * share:.0f}" if share >= 0.01 or share == 0 else "<1"
+    return f"{number}\N{NO-BREAK SPACE}%"
 
 
 def _duration(seconds: object) -> str:

@@ -25,13 +25,11 @@ SEED = 0
 
 IMAGES_IN_A_ROW = 7
 
+MOST_TRAVERSALS = 20
+"""A page shows no more latents, however large the latent space is."""
+
 # Images that are decoded at a time.
 _BATCH_SIZE = 64
-# Bounds on what is drawn, so that a page with it stays under 3 MB with a large latent space too.
-_MOST_TRAVERSALS = 20
-_MOST_PANEL_FRAMES = 400
-_PANELS_IN_A_ROW = 5
-_LOOP_MILLISECONDS = 2800
 # A gap of one image pixel keeps neighbouring frames apart without a border that reads as content.
 _GAP = 1
 # In a GIF the last palette entry is the transparent one; 255 are left for colours.
@@ -224,51 +222,29 @@ def _to_rgb(images: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 @dataclass(frozen=True)
 class Pictures:
-    """What encoder and decoder show.
+    """A run's latents in use, each moved over the same range of the prior (paper, Figures 1 to 6).
 
     Attributes:
-        pairs: Rows of an original and a reconstructed strip, PNG.
-        error: Mean squared error a pixel over the images shown.
-        rows: A latent in use, the variance of its posterior mean and its strip, PNG, by falling
-            variance; the first image is moved. There are 20 at most.
+        rows: A latent, the variance of its posterior mean and its strip, PNG, by falling variance;
+            one image is moved. There are 20 at most.
         values: Where a strip's images stand, in standard deviations of the prior.
-        animation: All rows' latents in motion; None without rows.
         no_rows: Why there are no rows.
     """
 
-    pairs: list[tuple[bytes, bytes]]
-    error: float
     rows: list[tuple[int, float, bytes]]
     values: list[float]
-    animation: Animation | None
     no_rows: str
-
-
-def draw_pictures(
-    run_folder: Path, dataset: Dataset, latents: Latents | None
-) -> tuple[Pictures | None, str]:
-    """Draws reconstructions and traversals of a run's model.
-
-    Args:
-        run_folder: Holds `representation/pytorch_model.pt` and `training/decoder.pt`, or not.
-        dataset: Where the images are drawn from.
-        latents: Which are in use; None if unknown.
-
-    Returns:
-        The pictures, or None and why there are none.
-    """
-    ((pictures, reason),) = draw_pictures_of_runs([(run_folder, latents)], dataset)
-    return pictures, reason
 
 
 def draw_pictures_of_runs(
     runs: Sequence[tuple[Path, Latents | None]], dataset: Dataset
 ) -> list[tuple[Pictures | None, str]]:
-    """The same of several runs of one origin, by one process.
+    """Draws traversals of the models of several runs of one origin, by one process.
 
     Args:
-        runs: Folder and latents of each.
-        dataset: Where the images are drawn from.
+        runs: Folder, which holds `representation/pytorch_model.pt` and `training/decoder.pt` or
+            not, and latents of each; None if unknown.
+        dataset: Where the image is drawn from.
 
     Returns:
         Of each the pictures, or None and why there are none.
@@ -294,6 +270,20 @@ def model_missing(run: RunFolder) -> str:
     return ""
 
 
+def no_latents(latents: Latents | None, count: int) -> str:
+    """Why no latent can be shown as one in use, in a sentence; "" if some can.
+
+    Args:
+        latents: Those of the training's record; None if unknown.
+        count: How many the encoder has.
+    """
+    if latents is None:
+        return NOT_RECORDED
+    if len(latents.kl) != count:
+        return f"training/run.json has {len(latents.kl)} latents, the encoder {count}"
+    return "" if latents.in_use else f"all {count} latents are ignored"
+
+
 def _try(
     model: Autoencoder, dataset: Dataset, latents: Latents | None
 ) -> tuple[Pictures | None, str]:
@@ -305,46 +295,24 @@ def _try(
 
 
 def _draw(model: Autoencoder, dataset: Dataset, latents: Latents | None) -> Pictures:
+    (code,) = model.encode(first_images(dataset)[1][:1])
+    reason = no_latents(latents, len(code))
+    values = np.linspace(-TRAVERSAL_RANGE, TRAVERSAL_RANGE, IMAGES_IN_A_ROW)
+    rows = []
+    if latents is not None and not reason:
+        rows = [
+            (latent, latents.variance[latent], strip_png(traverse(model, code, latent, values)))
+            for latent in latents.in_use[:MOST_TRAVERSALS]
+        ]
+    return Pictures(rows, values.tolist(), reason)
+
+
+def first_images(dataset: Dataset) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Draws the images that every page shows, two rows; the first is the one that is moved.
+
+    Returns:
+        Their places in the data set, and the images, float32 [n, height, width, channels].
+    """
     random_state = np.random.RandomState(SEED)
     chosen = random_state.randint(len(dataset.images), size=2 * IMAGES_IN_A_ROW)
-    originals = dataset.observe(chosen, random_state)
-    codes = model.encode(originals)
-    decoded = model.decode(codes)
-    rows: list[tuple[int, float]] = []
-    no_rows = ""
-    if latents is None:
-        no_rows = NOT_RECORDED
-    elif len(latents.kl) != codes.shape[1]:
-        no_rows = f"training/run.json has {len(latents.kl)} latents, the encoder {codes.shape[1]}"
-    elif not latents.in_use:
-        no_rows = f"all {len(latents.ignored)} latents are ignored"
-    else:
-        rows = [(latent, latents.variance[latent]) for latent in latents.in_use[:_MOST_TRAVERSALS]]
-    values = np.linspace(-TRAVERSAL_RANGE, TRAVERSAL_RANGE, IMAGES_IN_A_ROW)
-    return Pictures(
-        pairs=[
-            (strip_png(originals[start:end]), strip_png(decoded[start:end]))
-            for start, end in ((0, IMAGES_IN_A_ROW), (IMAGES_IN_A_ROW, 2 * IMAGES_IN_A_ROW))
-        ],
-        error=float(np.square(originals - decoded).mean()),
-        rows=[
-            (latent, variance, strip_png(traverse(model, codes[0], latent, values)))
-            for latent, variance in rows
-        ],
-        values=values.tolist(),
-        animation=_swing(model, codes[0], [latent for latent, _ in rows]) if rows else None,
-        no_rows=no_rows,
-    )
-
-
-def _swing(model: Autoencoder, code: NDArray[np.float32], latents: Sequence[int]) -> Animation:
-    frames = min(32, _MOST_PANEL_FRAMES // len(latents))
-    # A sine comes back to where it began, slowing down at the ends: the loop has no jump.
-    values = TRAVERSAL_RANGE * np.sin(2 * np.pi * np.arange(frames) / frames)
-    rows = -(-len(latents) // _PANELS_IN_A_ROW)
-    return animate(
-        [traverse(model, code, latent, values) for latent in latents],
-        columns=-(-len(latents) // rows),
-        milliseconds=_LOOP_MILLISECONDS // frames,
-        still_frame=frames // 4,
-    )
+    return chosen, dataset.observe(chosen, random_state)

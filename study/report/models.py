@@ -36,7 +36,6 @@ _PAPER_FIGURES = {
     "dip_vae_i": 5,
     "dip_vae_ii": 6,
 }
-_WEBP_QUALITY = 88
 
 
 @dataclass(frozen=True)
@@ -108,13 +107,6 @@ def reconstruction_errors(results: Results, dataset: Dataset) -> dict[str, float
                 continue
             errors[run.name] = float(np.square(images - decoded).mean(dtype=np.float64))
     return errors
-
-
-def strip_webp(strip: bytes) -> bytes:
-    """A strip of images as a tenth of its PNG's bytes, for a page with many."""
-    file = io.BytesIO()
-    Image.open(io.BytesIO(strip)).save(file, "WEBP", quality=_WEBP_QUALITY)
-    return file.getvalue()
 
 
 def sheet_png(traversal: Traversal) -> bytes:

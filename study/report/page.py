@@ -14,7 +14,7 @@ import pandas as pd
 from evaluator.latents import LEAST_NATS, LEAST_VARIANCE
 from evaluator.paper import METHOD_TITLES, METRIC_TITLES
 from evaluator.report.baselines import Band, band
-from evaluator.report.inline_images import data_uri
+from evaluator.report.inline_images import data_uri, webp_of_png
 from evaluator.report.template import environment as template_environment
 from evaluator.report.traversals import IMAGES_IN_A_ROW, SEED
 from study.folder import StudyFolder
@@ -130,7 +130,7 @@ def _template() -> jinja2.Template:
         "percent": wording.percent,
         "title_of": wording.metric_title,
         "typographic": _typographic,
-        "webp": models.strip_webp,
+        "webp": webp_of_png,
         "p_value": _p_value,
         "f_value": _f_value,
         "setting": _setting,

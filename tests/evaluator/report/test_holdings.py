@@ -16,9 +16,22 @@ def scores(**matrices: object) -> Scores:
 
 def test_latents_stand_by_the_factor_that_they_tell_most_of():
     (found,) = holdings(scores(importance=IMPORTANCE))
-    assert [latent for latent, _ in found.rows] == [1, 2, 0]
-    assert found.silent == [3]
-    assert found.factor_of == {0: "colour", 1: "size", 2: "colour"}
+    assert [latent for latent, _ in found.rows] == [1, 2]
+    assert found.factor_of == {1: "size", 2: "colour"}
+    assert found.latents_by_factor == [("size", [1]), ("colour", [2])]
+
+
+def test_latents_that_tell_little_of_any_factor_stand_apart():
+    (found,) = holdings(scores(importance=IMPORTANCE))
+    assert [latent for latent, _ in found.faint] == [3, 0]
+
+
+def test_of_thousands_of_latents_those_that_tell_most_are_shown():
+    importance = np.random.RandomState(0).uniform(0, 0.3, (4096, 3))
+    (found,) = holdings(scores(importance=importance.tolist()))
+    shown = {latent for latent, _ in found.rows}
+    assert shown == set(np.argsort(-importance.max(axis=1))[:50].tolist())
+    assert found.left_out == 4096 - 50 - len(found.faint)
 
 
 def test_a_factor_is_told_by_each_latent_that_tells_half_of_what_the_best_does():

@@ -64,6 +64,10 @@ SCORES_FILE = {
         "representation_sha256": "ab12" * 16,
         "seconds": {"dci": 61.25},
     },
+    "matrices": {
+        "factors": ["shape", "size"],
+        "importance": [[0.1, 0.1], [0.8, 0.2], [0, 0], [0.1, 0.6], [0, 0], [0, 0.1]],
+    },
 }
 HISTORY = [
     *("phase", "step", "seconds", "epoch", "loss", "reconstruction", "kl", "capacity"),
@@ -254,25 +258,52 @@ def test_a_quick_evaluation_is_told(bare_folder: Path, dataset: Dataset) -> None
     assert "Scored with the preset “quick”" in report(bare_folder, dataset).text
 
 
-def test_traversals_stand_in_the_order_of_their_variance_without_ignored_ones(page: Page) -> None:
-    moved = [
-        int(found[1])
-        for image in page.every("img")
-        if (found := re.search(r"as latent (\d+) moves from \N{MINUS SIGN}2 to \+2", image["alt"]))
+def traversed(page: Page) -> list[int]:
+    alts = [
+        re.search(r"decoded as latent (\d+) moves from", one["alt"]) for one in page.every("img")
     ]
-    assert moved == [1, 3, 0]
-    assert "z 1 1.30" in page.text
+    return [int(found[1]) for found in alts if found]
+
+
+def test_traversals_are_of_latents_in_use_with_the_others_in_one_closed_row(page: Page) -> None:
+    moved = traversed(page)
+    assert sorted(moved[:3]) == [0, 1, 3]
+    assert sorted(moved[3:]) == [2, 4, 5]
+    assert "The other 3 latents" in page.text
+    assert all("open" not in part for part in page.every("details"))
     assert "0.01 or less, or its KL to the prior under 0.69 nats: here 3 of 6" in page.text
     assert "Latents in use 3 of 6" in page.text
 
 
-def test_all_latents_ignored_is_told_instead_of_traversed(
+def test_a_traversal_is_labelled_with_the_factor_that_the_latent_tells(page: Page) -> None:
+    assert re.search(r"z 1 shape \S+ to \S+ changes \d+ %", page.text)
+    assert re.search(r"z 3 size \S+ to \S+ changes \d+ %", page.text)
+
+
+def test_latents_and_factors_are_told_in_a_sentence(page: Page) -> None:
+    told = (
+        "Shape is told by z 1 ; size is told by z 3 . Most of all, z 1 tells shape; z 3 tells size."
+    )
+    assert told in page.text
+    assert "4 other latents tell less than 0.15 of any factor" in page.text
+
+
+def test_each_factor_is_changed_alone_with_its_reconstructions_and_errors(page: Page) -> None:
+    alts = [image["alt"] for image in page.every("img")]
+    assert "4 images of mpi3d_mini with shape at 0, 1, 2, 3." in alts
+    assert "3 images of mpi3d_mini with size at 0, 1, 2." in alts
+    charts = [box["aria-label"] for box in page.every("div") if "role" in box]
+    assert any(label.startswith("Reconstruction error by shape. Least at ") for label in charts)
+
+
+def test_all_latents_ignored_is_told_and_they_are_still_there_to_look_at(
     run_folder: Path, dataset: Dataset
 ) -> None:
     write_run(run_folder, posterior_mean_variance_per_latent=[0.001] * LATENTS)
-    text = report(run_folder, dataset).text
-    assert "Left out: all 6 latents are ignored." in text
-    assert "In motion" not in text
+    page = report(run_folder, dataset)
+    assert "Left out: all 6 latents are ignored." in page.text
+    assert "In motion" not in page.text
+    assert sorted(traversed(page)) == list(range(LATENTS))
 
 
 def test_a_run_of_an_earlier_version_has_latents_in_use_unknown(
@@ -295,8 +326,8 @@ def test_the_animation_has_a_still_for_those_who_want_less_motion(
 
 
 def test_there_is_a_curve_for_each_term_with_the_learning_rate_last(page: Page) -> None:
-    labels = [box["aria-label"].split(" over ")[0] for box in page.every("div") if "role" in box]
-    assert labels == [
+    labels = [box.get("aria-label", "").split(" over ") for box in page.every("div")]
+    assert [label[0] for label in labels if len(label) > 1] == [
         "Loss",
         "Reconstruction loss (nats an image)",
         "KL to the prior (nats) and capacity C",
@@ -365,7 +396,8 @@ def test_bars_show_every_latents_variance_with_the_threshold_between(page: Page)
     order = ["z 1 1.300 1.500", "z 3 0.600 3.250", "z 0 0.300 0.800", "ignored: variance", "z 2"]
     places = [text.index(part) for part in order]
     assert places == sorted(places)
-    widths = [div["style"] for div in page.every("div") if div.get("style", "").endswith("%")]
+    widths = [div["style"] for div in page.every("div") if "width: " in div.get("style", "")]
+    widths = [width for width in widths if width.endswith("%")]
     assert widths[:2] == ["width: 100.0%", "width: 46.15%"]
 
 
@@ -421,7 +453,7 @@ def test_a_part_without_its_source_is_left_out_in_one_sentence(
 def test_somebody_elses_bare_representation_gets_a_page(tmp_path: Path, dataset: Dataset) -> None:
     page = report(tmp_path, dataset)
     assert "Representation on mpi3d_mini" in page.text
-    assert page.text.count("Left out:") == 7
+    assert page.text.count("Left out:") == 8
 
 
 @pytest.mark.parametrize("content", ["{", "[1]", "", "\x00", "[" * 100_000])

@@ -11,7 +11,7 @@ from evaluator.latents import Latents, latents_of
 from evaluator.report.traversals import (
     Autoencoder,
     animate,
-    draw_pictures,
+    draw_pictures_of_runs,
     opened,
     strip_png,
     traverse,
@@ -148,16 +148,6 @@ def test_an_animation_loops_for_ever() -> None:
     assert image.info["duration"] == 90
 
 
-def test_the_swing_has_no_jump_between_its_last_frame_and_its_first(
-    files: tuple[Path, Path], dataset: Dataset
-) -> None:
-    pictures, _ = draw_pictures(files[0].parent.parent, dataset, latents([1.0, 2.0, 0.0]))
-    assert pictures is not None and pictures.animation is not None
-    frames = frames_of(pictures.animation.gif)[..., :3].astype(int)
-    jumps = np.abs(np.roll(frames, -1, axis=0) - frames).max(axis=(1, 2, 3))
-    assert jumps[-1] <= jumps[:-1].max()
-
-
 def latents(variance: list[float]) -> Latents | None:
     """Of a nat or more each, so that the variance decides."""
     kl = [1.0] * len(variance)
@@ -167,13 +157,13 @@ def latents(variance: list[float]) -> Latents | None:
 def test_rows_are_the_latents_that_carry_information(
     files: tuple[Path, Path], dataset: Dataset
 ) -> None:
-    pictures, reason = draw_pictures(files[0].parent.parent, dataset, latents([0.7, 0.001, 2.0]))
+    used = latents([0.7, 0.001, 2.0])
+    ((pictures, reason),) = draw_pictures_of_runs([(files[0].parent.parent, used)], dataset)
     assert pictures is not None and not reason
     assert [(latent, variance) for latent, variance, _ in pictures.rows] == [(2, 2.0), (0, 0.7)]
     assert (pictures.values[0], pictures.values[-1]) == (-2.0, 2.0)
 
 
 def test_the_same_files_give_the_same_pictures(files: tuple[Path, Path], dataset: Dataset) -> None:
-    folder = files[0].parent.parent
-    first = draw_pictures(folder, dataset, latents([1.0, 1, 1]))
-    assert draw_pictures(folder, dataset, latents([1.0, 1, 1])) == first
+    run = (files[0].parent.parent, latents([1.0, 1, 1]))
+    assert draw_pictures_of_runs([run], dataset) == draw_pictures_of_runs([run], dataset)

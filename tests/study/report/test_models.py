@@ -6,7 +6,6 @@ import pytest
 import torch
 from PIL import Image
 
-from evaluator.report.traversals import strip_png
 from study.report import models
 from study.report.results import read
 from submission.datasets import Dataset
@@ -88,22 +87,6 @@ def test_the_error_is_the_mean_square_over_pixels_of_the_same_images(results, da
     expected = float(np.square(decoded.numpy() - images.transpose(0, 3, 1, 2)).mean())
     assert set(errors) == {run.name for run in results.runs}
     assert errors[results.runs[0].name] == pytest.approx(expected, rel=1e-5)
-
-
-def test_a_strip_is_smaller_as_webp_and_looks_the_same():
-    ramp = np.linspace(0, 1, 64, dtype=np.float32)
-    images = np.broadcast_to(ramp[None, :, None, None], (7, 64, 64, 3))
-    noise = np.random.RandomState(0).normal(0, 0.02, images.shape)
-    png = strip_png((images + noise).clip(0, 1).astype(np.float32))
-    webp = models.strip_webp(png)
-    assert len(webp) < len(png) / 4
-    before, after = (
-        np.asarray(Image.open(io.BytesIO(content)).convert("RGBA")).astype(float)
-        for content in (png, webp)
-    )
-    assert (before[..., 3] == after[..., 3]).all()
-    shown = before[..., 3] == 255
-    assert np.abs(before - after)[shown].mean() < 6
 
 
 # The data set.
