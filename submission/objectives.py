@@ -336,7 +336,7 @@ def info_vae(
     forward: ForwardPass,
     lambda_: Weight = gin.REQUIRED,
     alpha: Annotated[float, Interval(ge=-1e9, le=1)] = 0.0,
-    prior_samples: Annotated[int, Interval(ge=0, le=10**5)] = 0,
+    prior_samples: Annotated[int, Interval(ge=0, le=10_000)] = 0,
 ) -> tuple[Tensor, Terms]:
     """-E_q[log p(x|z)] + (1 - alpha) D + (alpha + lambda - 1) MMD(q(z), p(z)).
 

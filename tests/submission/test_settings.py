@@ -46,6 +46,9 @@ WRONG = [
     ("pretraining.share = 1.5", "at most 1"),
     ("capacity.share = 0", "above 0"),
     ("plateau.factor = 1.0", "below 1"),
+    ("plateau.threshold = 1.0", "below 1"),
+    ("epoch.repeats = 1", "True or False"),
+    ("info_vae.prior_samples = 10**6", "info_vae.prior_samples"),
     ("width.candidates = 0.5", "a tuple"),
     ("width.candidates = (1.0, 'half')", "a tuple"),
     ("speed.compile = 1", "True or False"),
@@ -66,6 +69,8 @@ WRONG = [
     ("trainer.objective = @train/beta_tcvae", "write @beta_tcvae"),
     ("beta_vae.beta = 8.0", "did you mean beta_tcvae.beta or --method beta_vae?"),
     ("factor_vae.gamma = 8.0", "did you mean --method factor_vae?"),
+    ("info_vae.prior_samples = 1000", "did you mean --method info_vae?"),
+    ("trainer.constant_second_batch = True", "unless trainer.discriminator is set"),
     ("discriminator.units = 10", "did you mean --method factor_vae?"),
     ("trainer.discriminator_learning_rate = 1e-3", "unless trainer.discriminator is set"),
     ("trainer.discriminator = @discriminator", "beta_tcvae has no use for a discriminator"),
@@ -97,7 +102,9 @@ def test_a_width_that_measuring_would_replace_is_refused():
     assert value_of("network.width") == 0.25
 
 
-@pytest.mark.parametrize("setting", ["final = 30.0", "steps = 9", "share = 0.5"])
+@pytest.mark.parametrize(
+    "setting", ["final = 30.0", "steps = 9", "share = 0.5", "of_batch_mean = True"]
+)
 def test_a_capacity_that_no_loss_of_the_run_reads_is_refused(setting):
     with pytest.raises(
         UserError, match=r"capacity\.\w+ has no effect with --method vae, whose loss"

@@ -26,6 +26,8 @@ METHODS = {
     "dip_vae_i": functools.partial(objectives.dip_vae_i, lambda_d=10.0, lambda_od=1.0),
     "dip_vae_ii": functools.partial(objectives.dip_vae_ii, lambda_d=10.0, lambda_od=1.0),
     "info_vae": functools.partial(objectives.info_vae, lambda_=1000.0),
+    "authors' factor_vae": functools.partial(objectives.factor_vae, gamma=2.0),
+    "authors' info_vae": functools.partial(objectives.info_vae, lambda_=1001.0, prior_samples=100),
 }
 STEPS, BATCH = 12, 8
 
@@ -33,13 +35,22 @@ STEPS, BATCH = 12, 8
 def losses(method: str, group: Group) -> torch.Tensor:
     """Each step's loss, and the discriminator's where there is one, `[steps, 1 or 2]`."""
     discriminator = None
-    if method == "factor_vae":
+    if "factor_vae" in method:
         torch.manual_seed(0)
         discriminator = Discriminator(4, units=16, hidden_layers=2)
     shape = NetworkShape(3, latents=4, width=0.125)
     model = new_model(shape, 0, torch.device("cpu"))
     form = Execution(phases=True)
-    learner = Learner(model, 0, 1e-3, (0.9, 0.999), discriminator, execution=form, group=group)
+    learner = Learner(
+        model,
+        0,
+        1e-3,
+        (0.9, 0.999),
+        discriminator,
+        discriminator_first="authors" in method,
+        execution=form,
+        group=group,
+    )
     found = []
     for step in range(STEPS):
         draw = torch.Generator().manual_seed(step)

@@ -182,17 +182,29 @@ def test_other_forms_compute_the_same_steps(execution):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["beta_tcvae", "factor_vae"])
-def test_a_compiled_step_is_the_plain_one(method):
+@pytest.mark.parametrize(
+    ("method", "preset"),
+    [
+        ("beta_tcvae", "challenge"),
+        ("factor_vae", "challenge"),
+        ("factor_vae", "authors"),
+        ("info_vae", "authors"),
+    ],
+)
+def test_a_compiled_step_is_the_plain_one(method, preset):
     """With the objective as gin gives it, and a capacity that grows: one compilation serves all."""
     small = ["discriminator.units = 16"] if method == "factor_vae" else []
-    configure(method, "challenge", small)
+    configure(method, preset, small)
     objective = Recipe().objective
     results = []
     for execution in (Execution(phases=True), Execution(phases=True, compiled=True)):
         torch.manual_seed(0)
         discriminator = Recipe().discriminator
-        ours = learner(discriminator(4) if discriminator else None, execution=execution)
+        ours = learner(
+            discriminator(4) if discriminator else None,
+            discriminator_first=Recipe().discriminator_first,
+            execution=execution,
+        )
         torch._dynamo.reset()
         steps = [ours.step(objective, images(n), n / 10, lambda: images(50)) for n in range(6)]
         results.append(torch.stack([terms["loss"] for terms in steps]))
