@@ -55,6 +55,9 @@ _EARLY = 0.05
 _MOST_OF_THE_PLAN = 0.9
 
 _LARGEST = float(np.finfo(np.float32).max)
+_PAPERS_IMAGES = ("mpi3d_toy", 460_800)
+# Rows of a table of latents.
+_MOST_ROWS = 100
 _NOTHING = "\N{EN DASH}"
 
 _HISTORY_AXES = {"phase", "step", "seconds", "epoch"}
@@ -105,14 +108,15 @@ def write_report(run_folder: Path, dataset: Dataset, path: Path | None = None) -
         trained_quick=run.get("preset") == "quick",
         scored_quick=provenance.get("preset") == "quick",
         notices=_notices(run, provenance, dataset),
+        incomparable=[] if no_scores else _incomparable(run, dataset),
         facts=_facts(run, provenance, latents),
         metrics=_metric_rows(scores, run, dataset),
         paper=TABLE_1.get(str(run.get("method"))),
         total=scores.sum,
+        total_interval=_interval(scores, "sum"),
         scored=len(scores.scores),
         method=METHOD_TITLES.get(str(run.get("method"))),
         dataset=dataset.name,
-        images=len(dataset.images),
         details=_flatten(_numbers_worth_reading(scores.metrics)),
         holdings=holdings(scores),
         pictures=pictures,
@@ -129,6 +133,7 @@ def write_report(run_folder: Path, dataset: Dataset, path: Path | None = None) -
             "Training": run.get("gin_config"),
             "Evaluation": provenance.get("gin_config"),
         },
+        origin=_origin(run, provenance),
         commands=_commands(run, provenance, run_folder.name, dataset),
         missing={
             "scores": no_scores and (dataset.no_scores or no_scores),
@@ -160,6 +165,7 @@ def _template() -> jinja2.Template:
     environment.filters["label"] = _decimals(2)
     environment.filters["signed"] = _signed
     environment.filters["percent"] = _percent
+    environment.filters["place"] = _place
     environment.filters["data_uri"] = data_uri
     return environment.get_template("page.html.jinja")
 
@@ -283,6 +289,22 @@ def _notices(run: Mapping[str, Any], provenance: Mapping[str, Any], dataset: Dat
     return notices
 
 
+def _incomparable(run: Mapping[str, Any], dataset: Dataset) -> list[str]:
+    """Why the scores must not be read as scores on MPI3D, or beside those of the paper."""
+    parts = []
+    if dataset.name.startswith("mpi3d_mini"):
+        parts.append(
+            f"{dataset.name} is rendered by this project: scores on it are not scores on MPI3D."
+        )
+    name, images = _PAPERS_IMAGES
+    if str(run.get("method")) in TABLE_1 and (dataset.name, len(dataset.images)) != _PAPERS_IMAGES:
+        parts.append(
+            f"The scores of the paper, on {name} ({images:,} images), are not comparable with "
+            "these and stand beside them for orientation only."
+        )
+    return parts
+
+
 def _differ(one: object, other: object) -> bool:
     return None not in (one, other) and one != other
 
@@ -321,9 +343,46 @@ def _metric_rows(scores: Scores, run: Mapping[str, Any], dataset: Dataset) -> li
             "score": scores.scores.get(key),
             "paper": published,
             "untrained": baselines.band(dataset.name, key, run.get("latents")),
+            "interval": _interval(scores, key),
+            "place": _place(scores.scores.get(key)),
         }
         for (key, title), published in zip(METRIC_TITLES.items(), paper, strict=False)
     ]
+
+
+@dataclass(frozen=True)
+class _Interval:
+    """Of a score's mean over several seeds of the draws, as `scores.json` has it."""
+
+    mean: float
+    half_width: float
+    seeds: int
+
+    @property
+    def low(self) -> float:
+        return self.mean - self.half_width
+
+    @property
+    def high(self) -> float:
+        return self.mean + self.half_width
+
+    def __str__(self) -> str:
+        return f"{self.mean:.3f} ± {self.half_width:.3f}"
+
+
+def _interval(scores: Scores, name: str) -> _Interval | None:
+    told = _mapping(scores.repeats.get(name))
+    mean, half_width = _float(told.get("mean")), _float(told.get("half_width"))
+    seeds = finite_numbers(told.get("scores"))
+    if math.isnan(mean + half_width) or len(seeds) < 2:
+        return None
+    return _Interval(mean, half_width, len(seeds))
+
+
+def _place(score: object) -> float | None:
+    """Where a score stands between 0 and 1, in per cent; None for what is no number."""
+    value = _float(score)
+    return None if math.isnan(value) else round(100 * min(max(value, 0.0), 1.0), 2)
 
 
 # --- Charts -------------------------------------------------------------------------------------
@@ -473,14 +532,18 @@ def _share(part: float | None, whole: float) -> float:
     return round(100 * (part or 0) / whole, 1) if whole else 0.0
 
 
-def _latent_rows(latents: Latents | None, deviations: object) -> dict[str, list[dict[str, Any]]]:
-    """The latents in two groups, each with the length of its variance's bar in per cent."""
+def _latent_rows(latents: Latents | None, deviations: object) -> dict[str, Any]:
+    """The latents in two groups, each with the length of its variance's bar in per cent.
+
+    Of more than `_MOST_ROWS` of a group those with the largest variance.
+    """
     if latents is None:
         return {}
+    groups = {"in_use": latents.in_use[:_MOST_ROWS], "ignored": latents.ignored[:_MOST_ROWS]}
     stds = finite_numbers(deviations)
     # Bars of ignored latents alone shall not look long.
     largest = max(*latents.variance, LEAST_VARIANCE)
-    return {
+    rows = {
         group: [
             {
                 "latent": latent,
@@ -491,8 +554,9 @@ def _latent_rows(latents: Latents | None, deviations: object) -> dict[str, list[
             }
             for latent in members
         ]
-        for group, members in (("in_use", latents.in_use), ("ignored", latents.ignored))
+        for group, members in groups.items()
     }
+    return rows | {"left_out": len(latents.kl) - sum(map(len, rows.values()))}
 
 
 # --- Provenance ---------------------------------------------------------------------------------
@@ -560,6 +624,23 @@ def _duration(seconds: object) -> str:
     hours, minutes = divmod(minutes, 60)
     parts = [(hours, "h"), (minutes, "min"), (0 if hours else rest, "s")]
     return " ".join(f"{count} {unit}" for count, unit in parts if count)
+
+
+def _origin(run: Mapping[str, Any], provenance: Mapping[str, Any]) -> str:
+    """Where run and scores come from, in a line."""
+    parts = []
+    revision = run.get("git_revision") or provenance.get("git_revision")
+    if revision:
+        parts.append(f"commit {str(revision)[:12]}")
+    if run.get("method"):
+        seed = f", seed {run['seed']}" if run.get("seed") is not None else ""
+        parts.append(f"trained with {run['method']} on {run.get('dataset')}{seed}")
+    if provenance.get("engine"):
+        parts.append(
+            f"scored by the {provenance['engine']} engine, preset {provenance.get('preset')}"
+        )
+    line = "; ".join(parts) or "All that is recorded"
+    return line[:1].upper() + line[1:]
 
 
 def _commands(

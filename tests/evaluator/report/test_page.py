@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from html import escape
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -113,10 +114,10 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.elements.append((tag, {name: value or "" for name, value in attrs}))
-        self._hidden += tag == "style"
+        self._hidden += tag in ("style", "script")
 
     def handle_endtag(self, tag: str) -> None:
-        self._hidden -= tag == "style"
+        self._hidden -= tag in ("style", "script")
 
     def handle_data(self, data: str) -> None:
         if not self._hidden:
@@ -203,11 +204,46 @@ def test_beside_a_score_stands_what_it_is_worth_nothing_in(
     measured = {"metrics": {"mig": {"5": [0.01, 0.05], "50": [0.0, 0.2]}}}
     (tmp_path / f"{dataset.name}.json").write_text(json.dumps(measured))
     monkeypatch.setattr(baselines, "FOLDER", tmp_path)
-    assert "Without training, 5 latents score 0.01 to 0.05." in report(bare_folder, dataset).text
+    page = report(bare_folder, dataset)
+    assert "Without training, 5 latents score 0.01 to 0.05." in page.text
+    assert places(page, "untrained") == ["left: 1.0%; right: 95.0%"]
 
 
-def test_scores_on_mpi3d_mini_are_said_not_to_be_scores_on_mpi3d(page: Page) -> None:
-    assert "scores on it are not scores on MPI3D" in page.text
+def test_scores_on_mpi3d_mini_are_said_above_them_not_to_be_scores_on_mpi3d(page: Page) -> None:
+    told = "mpi3d_mini is rendered by this project: scores on it are not scores on MPI3D."
+    assert told in page.text
+    assert page.text.index(told) < page.text.index("DCI 0.312")
+
+
+def test_the_papers_scores_are_said_not_to_be_comparable_on_other_images(
+    bare_folder: Path, dataset: Dataset
+) -> None:
+    text = report(bare_folder, replace(dataset, name="cars3d")).text
+    told = "The scores of the paper, on mpi3d_toy (460,800 images), are not comparable with these"
+    assert told in text
+    assert "not scores on MPI3D" not in text
+
+
+def places(page: Page, kind: str) -> list[str]:
+    return [span["style"] for span in page.every("span") if span.get("class") == kind]
+
+
+def test_scores_are_bars_on_one_scale_from_0_to_1(page: Page) -> None:
+    expected = [f"width: {100 * score:.4g}%" for score in SCORES.values()]
+    assert [re.sub(r"\.0%", "%", one) for one in places(page, "score")] == expected
+    assert places(page, "published")[0] == "left: 39.2%"
+
+
+def test_an_interval_over_seeds_of_the_draws_is_told_and_drawn(
+    bare_folder: Path, dataset: Dataset
+) -> None:
+    interval = {"mean": 0.12, "half_width": 0.02, "scores": [0.11, 0.13, 0.12]}
+    repeats = {"seeds": [0, 1, 2], "mig": interval, "sum": interval | {"mean": 1.5}, "irs": "x"}
+    (bare_folder / "scores.json").write_text(json.dumps(SCORES_FILE | {"repeats": repeats}))
+    page = report(bare_folder, dataset)
+    assert page.text.count("Mean over 3 seeds of the draws:") == 2
+    assert "0.120 ± 0.020" in page.text and "1.500 ± 0.020" in page.text
+    assert places(page, "interval") == ["left: 10.0%; right: 86.0%"]
 
 
 def test_a_method_without_a_row_in_the_paper_gets_no_papers_column(
@@ -227,8 +263,10 @@ def test_a_sum_of_some_metrics_says_so_and_is_not_set_beside_the_papers(
     assert "Plain sum of the 2 scored 0.690 \N{EN DASH}" in report(bare_folder, dataset).text
 
 
-def test_a_finished_run_of_a_full_preset_has_no_notice(page: Page) -> None:
-    assert "Before you read the numbers" not in page.text
+def test_a_finished_run_of_a_full_preset_has_no_notice(bare_folder: Path, dataset: Dataset) -> None:
+    write_run(bare_folder, method="vae", dataset="squares")
+    text = report(bare_folder, replace(dataset, name="squares")).text
+    assert "Before you read the numbers" not in text
 
 
 @pytest.mark.parametrize(
@@ -393,7 +431,7 @@ def test_a_history_of_one_row_is_too_short_for_curves(run_folder: Path, dataset:
 
 def test_bars_show_every_latents_variance_with_the_threshold_between(page: Page) -> None:
     text = page.text[page.text.index("Latent Variance KL (nats) Posterior std") :]
-    order = ["z 1 1.300 1.500", "z 3 0.600 3.250", "z 0 0.300 0.800", "ignored: variance", "z 2"]
+    order = ["z 1 1.300 1.500", "z 3 0.600 3.250", "z 0 0.300 0.800", "3 ignored: variance", "z 2"]
     places = [text.index(part) for part in order]
     assert places == sorted(places)
     widths = [div["style"] for div in page.every("div") if "width: " in div.get("style", "")]
@@ -408,6 +446,15 @@ def test_provenance_holds_every_field_of_both_files(page: Page) -> None:
         assert value in page.text
     for config in ("beta_tcvae.beta = 2.0", "dci.num_train = 10000"):
         assert config in page.text
+
+
+def test_provenance_is_folded_into_one_line_that_can_be_copied(page: Page) -> None:
+    told = "Commit 0123abcd; trained with beta_tcvae on mpi3d_mini, seed 3; scored by the reference"
+    assert told in page.text
+    (button,) = page.every("button")
+    # The script shows it.
+    assert "hidden" in button
+    assert button["data-copies"] in [part.get("id") for part in page.every("div")]
 
 
 def test_commands_to_reproduce_name_method_seed_and_revision(page: Page) -> None:
@@ -501,7 +548,8 @@ def test_hostile_text_from_every_file_is_escaped(run_folder: Path, dataset: Data
     quoted = '"' + hostile.replace('"', '""') + '"'
     history.write_text(history.read_text().replace("total_correlation", quoted))
     page = report(run_folder, dataset)
-    assert not page.every("script")
+    # A script of ours is a module, which the policy names by its hash.
+    assert all(script == {"type": "module"} for script in page.every("script"))
     assert all(image["src"].startswith("data:image/") for image in page.every("img"))
     assert not [name for _, found in page.elements for name in found if name.startswith("on")]
     assert "{{ 7*7 }}" in page.text
