@@ -14,7 +14,7 @@ from evaluator.assignment import assign, information, sentence
 from evaluator.metrics import ALL_METRICS, METRICS
 from evaluator.paper import METHOD_TITLES, TABLE_1
 from evaluator.report.template import environment as template_environment
-from study.audit import charts, closed_forms, running, verdicts
+from study.audit import charts, closed_forms, dials, running, verdicts
 from study.audit.bands import bands
 from study.audit.baselines import BASELINES
 from study.audit.cases import DIALS, UDR, Audit
@@ -95,8 +95,8 @@ def write(audit: Audit, folder: Path, table1: pd.DataFrame | None = None) -> Pat
 
     Args:
         audit: The audit.
-        folder: Holds `scores/`; gets `audit.html`, `scores.csv`, `verdicts.csv`, `baselines.json`
-            and `figures/`.
+        folder: Holds `scores/`; gets `audit.html`, `scores.csv`, `verdicts.csv`, `baselines.json`,
+            `dials.json` and `figures/`.
         table1: What `read_table1` gives: its scores are placed on the dials beside the paper's.
 
     Returns:
@@ -120,6 +120,7 @@ def write(audit: Audit, folder: Path, table1: pd.DataFrame | None = None) -> Pat
     write_text(folder / "scores.csv", scores.to_csv(index=False, lineterminator="\n"))
     write_text(folder / "verdicts.csv", _rows(judged).to_csv(index=False, lineterminator="\n"))
     write_json(folder / "baselines.json", band)
+    write_json(folder / "dials.json", dials.measured(audit.dataset, scores))
     for name, section in sections.items():
         write_bytes(folder / "figures" / f"{name}.png", figures.png(section.panels))
     write_bytes(folder / "figures" / "baselines.png", figures.png(baselines))
@@ -133,7 +134,7 @@ def write(audit: Audit, folder: Path, table1: pd.DataFrame | None = None) -> Pat
         table=table,
         ranges=ranges,
         monotone={name: _monotone(summaries) for name, summaries in table.items()},
-        untrained=_untrained(scores),
+        untrained=verdicts.untrained(scores),
         properties=PROPERTIES,
         sections=sections,
         claims={name: _claims(name, judged) for name in names},
@@ -322,13 +323,6 @@ def _sample_rows(
         if any(cells):
             rows.append((metric, cells))
     return rows
-
-
-def _untrained(scores: pd.DataFrame) -> dict[str, tuple[float, float]]:
-    """The lowest and the highest score of untrained encoders with ten latents, by metric."""
-    own = scores[(scores["group"] == "untrained") & (scores["dial"] == 10)].dropna()
-    by_metric = own.groupby("metric")["score"].agg(["min", "max"])
-    return {str(metric): (row["min"], row["max"]) for metric, row in by_metric.iterrows()}
 
 
 def _facts(audit: Audit, grid: Grid, scores: pd.DataFrame) -> list[tuple[str, str]]:

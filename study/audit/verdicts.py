@@ -265,6 +265,13 @@ def table(
     }
 
 
+def untrained(scores: pd.DataFrame) -> dict[str, tuple[float, float]]:
+    """The lowest and the highest score of untrained encoders with ten latents, by metric."""
+    own = scores[(scores["group"] == "untrained") & (scores["dial"] == FLOOR_LATENTS)].dropna()
+    by_metric = own.groupby("metric")["score"].agg(["min", "max"])
+    return {str(metric): (row["min"], row["max"]) for metric, row in by_metric.iterrows()}
+
+
 def bias_and_spread(curve: Curve) -> list[tuple[float, float, float]]:
     """What a number of samples does to a score.
 

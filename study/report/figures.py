@@ -120,12 +120,14 @@ class Panel:
         summary: The same for those who can't see it, one sentence.
         draw: Draws it.
         size: Width and height in inches.
+        metric: The one metric that it is of; empty for several.
     """
 
     title: str
     summary: str
     draw: Callable[[Axes, Colours], None]
     size: tuple[float, float] = (4.6, 2.9)
+    metric: str = ""
 
 
 def looks(results: Results) -> dict[str, Look]:
@@ -253,6 +255,7 @@ def progress(
         metric_title(metric),
         f"{metric_title(metric)} against the training step. At the end: {', '.join(ends)}.{worth}",
         draw,
+        metric=metric,
     )
 
 
@@ -409,7 +412,7 @@ def scatter(scores: pd.DataFrame, metric: str, against: str, shown: Mapping[str,
         plain(axes, colours)
 
     summary = f"{metric_title(metric)} against {metric_title(against).lower()}, {len(known)} runs."
-    return Panel(metric_title(metric), summary, draw, size=(3.8, 2.6))
+    return Panel(metric_title(metric), summary, draw, size=(3.8, 2.6), metric=metric)
 
 
 # --- What they share ----------------------------------------------------------------------------

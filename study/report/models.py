@@ -5,15 +5,19 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 from PIL import Image
 
+from evaluator.latents import NOT_RECORDED
 from evaluator.report.traversals import (
     IMAGES_IN_A_ROW,
     SEED,
-    Pictures,
-    draw_pictures_of_runs,
+    TRAVERSAL_RANGE,
+    Autoencoder,
     model_missing,
     opened,
+    strip_png,
+    traverse,
 )
 from study.report.figures import PIXELS_PER_INCH, png_bytes
 from study.report.results import Results, Run
@@ -27,6 +31,15 @@ from submission.runs.record import dataset_of
 IMAGES = 512
 """The same of each run are reconstructed."""
 
+VALUES = tuple(np.linspace(-TRAVERSAL_RANGE, TRAVERSAL_RANGE, IMAGES_IN_A_ROW).tolist())
+"""What a latent is moved to, in standard deviations of the prior."""
+
+# Bounds on what is drawn, so that a page stays under 6 MB: latents of a method's first run, latents
+# of any other, and how many others.
+_MOST_LATENTS = 20
+_MOST_LATENTS_OF_OTHERS = 8
+_MOST_OTHERS = 48
+
 # Where the paper shows each method.
 _PAPER_FIGURES = {
     "info_vae": 1,
@@ -38,21 +51,30 @@ _PAPER_FIGURES = {
 }
 
 
+# A latent, the variance of its posterior mean, and a strip of images, PNG.
+_Rows = list[tuple[int, float, bytes]]
+
+
 @dataclass(frozen=True)
 class Traversal:
     """The latents of one run in use, each moved.
 
     Attributes:
         run: Whose they are.
-        figure: The paper's figure of this method; None if it has none.
-        pictures: None where they can't be drawn.
-        reason: Why they can't, or why there are no rows.
+        is_first: Whether it is its method's first run.
+        rows: A latent, the variance of its posterior mean and its strip, PNG, by falling variance.
+        reason: Why there are no rows.
     """
 
     run: Run
-    figure: int | None
-    pictures: Pictures | None
+    is_first: bool
+    rows: _Rows
     reason: str
+
+    @property
+    def figure(self) -> int | None:
+        """The paper's figure of this method; None if it has none."""
+        return _PAPER_FIGURES.get(self.run.method) if not self.run.variant else None
 
 
 def open_dataset(results: Results) -> tuple[Dataset | None, str]:
@@ -72,20 +94,57 @@ def open_dataset(results: Results) -> tuple[Dataset | None, str]:
 
 
 def traversals(results: Results, dataset: Dataset) -> list[Traversal]:
-    """Of each method's first run, in the order of the paper's figures, then others.
+    """Of each run, methods in the order of the paper's figures, then others.
 
     The image is the same for all: the first that `evaluator.report.traversals.SEED` draws.
     """
-    first = {run.label: run for run in reversed(results.runs)}
-    chosen = [first[label] for label in results.labels]
-    pictures_of = draw_pictures_of_runs([(run.folder, run.latents) for run in chosen], dataset)
-    drawn = []
-    for run, (pictures, reason) in zip(chosen, pictures_of, strict=True):
-        figure = _PAPER_FIGURES.get(run.method) if not run.variant else None
-        drawn.append(
-            Traversal(run, figure, pictures, reason or (pictures.no_rows if pictures else ""))
-        )
-    return sorted(drawn, key=lambda one: one.figure or len(_PAPER_FIGURES) + 1)
+    first = {run.label: run.name for run in reversed(results.runs)}
+    others = [run.name for run in results.runs if run.name not in first.values()]
+    reasons = {run.name: model_missing(RunFolder(run.folder)) for run in results.runs}
+    reasons |= dict.fromkeys(
+        others[_MOST_OTHERS:],
+        f"the page has room for {_MOST_OTHERS} runs beside each method's first",
+    )
+    random_state = np.random.RandomState(SEED)
+    chosen = random_state.randint(len(dataset.images), size=IMAGES)
+    image = dataset.observe(chosen[:1], random_state)
+    there = [run for run in results.runs if not reasons[run.name]]
+    rows: dict[str, _Rows] = {}
+    try:
+        with opened([RunFolder(run.folder) for run in there], dataset.observation_shape) as models:
+            for run, model in zip(there, models, strict=True):
+                most = _MOST_LATENTS_OF_OTHERS if run.name in others else _MOST_LATENTS
+                rows[run.name], reasons[run.name] = _moved(model, image, run, most)
+    except UserError as error:
+        rows, reasons = {}, dict.fromkeys(reasons, str(error))
+    found = [
+        Traversal(run, run.name not in others, rows.get(run.name, []), reasons[run.name])
+        for run in results.runs
+    ]
+    return sorted(found, key=lambda one: one.figure or len(_PAPER_FIGURES) + 1)
+
+
+def _moved(
+    model: Autoencoder, image: NDArray[np.float32], run: Run, most: int
+) -> tuple[_Rows, str]:
+    """The rows of a run, or why there are none."""
+    if run.latents is None:
+        return [], NOT_RECORDED
+    if not run.latents.in_use:
+        return [], f"all {len(run.latents.ignored)} latents are ignored"
+    try:
+        code = model.encode(image)[0]
+        if len(run.latents.kl) != len(code):
+            given = len(run.latents.kl)
+            return [], f"training/run.json has {given} latents, the encoder {len(code)}"
+        values = np.array(VALUES)
+        return [
+            (latent, run.latents.variance[latent], strip_png(traverse(model, code, latent, values)))
+            for latent in run.latents.in_use[:most]
+        ], ""
+    except UserError as error:
+        # Anybody's module may stand there.
+        return [], f"encoder and decoder fail ({error})"
 
 
 def reconstruction_errors(results: Results, dataset: Dataset) -> dict[str, float]:
@@ -111,8 +170,7 @@ def reconstruction_errors(results: Results, dataset: Dataset) -> dict[str, float
 
 def sheet_png(traversal: Traversal) -> bytes:
     """A method's rows as one picture: a latent a row, a value a column."""
-    assert traversal.pictures is not None
-    rows = traversal.pictures.rows
+    rows = traversal.rows
     strips = [np.asarray(Image.open(io.BytesIO(strip))) for _, _, strip in rows]
     height, width, _ = strips[0].shape
     gap = np.zeros((1, width, 4), np.uint8)
@@ -129,7 +187,7 @@ def sheet_png(traversal: Traversal) -> bytes:
     labels = [rf"$z_{{{latent}}}$  {variance:.2f}" for latent, variance, _ in rows]
     axes.set_yticks((np.arange(len(rows)) + 0.5) * (height + 1), labels, fontsize=8)
     places = (np.arange(IMAGES_IN_A_ROW) + 0.5) * width / IMAGES_IN_A_ROW
-    axes.set_xticks(places, [moved_to(value) for value in traversal.pictures.values], fontsize=8)
+    axes.set_xticks(places, [moved_to(value) for value in VALUES], fontsize=8)
     axes.xaxis.tick_top()
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)

@@ -18,11 +18,11 @@ from evaluator.report.inline_images import data_uri, webp_of_png
 from evaluator.report.template import environment as template_environment
 from evaluator.report.traversals import IMAGES_IN_A_ROW, SEED
 from study.folder import StudyFolder
-from study.report import agreement, figures, models, published, table, thesis, wording
+from study.report import agreement, dials, figures, models, published, table, thesis, wording
 from study.report.figures import Panel
 from study.report.models import Traversal
 from study.report.published import NORMALISED_SUM
-from study.report.results import Results, final_scores, read, scores_by_step
+from study.report.results import Results, final_scores, latents, read, scores_by_step
 from submission.errors import UserError
 from submission.runs.files import write_bytes, write_text
 
@@ -80,6 +80,7 @@ def write_report(folder: Path) -> Path:
     dataset, no_dataset = models.open_dataset(results)
     errors = models.reconstruction_errors(results, dataset) if dataset else {}
     traversals = models.traversals(results, dataset) if dataset else []
+    audited = dials.read(report, str(results.settings["dataset"]))
     analysis = _analyse(results, errors)
     drawn = _figures(results, analysis)
     notes = table.notes(analysis.summary) if len(analysis.summary) else []
@@ -104,7 +105,12 @@ def write_report(folder: Path) -> Path:
             ]
             for figure in drawn
         },
-        traversals=traversals,
+        traversals=_by_label(traversals),
+        numbers={run.name: number for number, run in enumerate(results.runs)},
+        noise=_noise_between_seeds(analysis.components),
+        audited=audited,
+        dial_size=(dials.WIDTH, dials.HEIGHT),
+        audit=dials.page_beside(report),
         no_dataset=no_dataset,
         looks=figures.looks(results),
         light=figures.LIGHT,
@@ -112,6 +118,7 @@ def write_report(folder: Path) -> Path:
         least_nats=LEAST_NATS,
         least_variance=LEAST_VARIANCE,
         columns=IMAGES_IN_A_ROW,
+        values=models.VALUES,
         image_seed=SEED,
         images=models.IMAGES,
         draws=agreement.DRAWS,
@@ -139,6 +146,7 @@ def _template() -> jinja2.Template:
     }
     environment.globals |= {
         "beside": table.beside,
+        "counted": wording.counted,
         "decimals": wording.decimals,
         "listed": wording.listed,
         "SUPPORTS": thesis.SUPPORTS,
@@ -183,6 +191,23 @@ def _findings(analysis: _Analysis, untrained: Mapping[str, Band]) -> dict[str, t
         "noise": thesis.on_components(analysis.components),
         "model": thesis.on_model(analysis.against_model, analysis.scores, summary),
     }
+
+
+def _noise_between_seeds(components: pd.DataFrame) -> dict[str, float]:
+    """The standard deviation of the difference of two runs of one method, by metric."""
+    if components.empty:
+        return {}
+    variance = components["rest"] + components["seed"].fillna(0).clip(lower=0)
+    known = variance.set_axis(components["metric"]).dropna()
+    return {str(metric): math.sqrt(2 * value) for metric, value in known.items()}
+
+
+def _by_label(traversals: Sequence[Traversal]) -> dict[str, list[Traversal]]:
+    """By method, the first run's before the others'."""
+    found: dict[str, list[Traversal]] = {}
+    for one in traversals:
+        found.setdefault(one.run.label, []).append(one)
+    return found
 
 
 # --- Figures ------------------------------------------------------------------------------------
@@ -419,6 +444,7 @@ def _write_tables(
         pairs = pairs.merge(analysis.orders, on=["first", "second"])
     _write_csv(report / "scores.csv", scores)
     _write_csv(report / "scores_by_step.csv", analysis.by_step)
+    _write_csv(report / "latents.csv", latents(results))
     _write_csv(report / "agreement.csv", pairs)
     _write_csv(report / "seed_disagreement.csv", analysis.seeds)
     _write_csv(report / "variance_components.csv", analysis.components)
@@ -435,7 +461,7 @@ def _write_pictures(
     """Writes the figures as PNG, and removes those of an earlier report."""
     pictures = {}
     for traversal in traversals:
-        if traversal.pictures and traversal.pictures.rows:
+        if traversal.is_first and traversal.rows:
             pictures[f"{_file_name(traversal)}.png"] = models.sheet_png(traversal)
     for figure in drawn:
         legend = figures.looks(results) if figure.legend else None

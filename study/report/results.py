@@ -177,6 +177,28 @@ def scores_by_step(results: Results) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*_IDENTITY, "step", *results.metrics])
 
 
+def latents(results: Results) -> pd.DataFrame:
+    """One row a latent of a run whose latents are known.
+
+    Returns:
+        Columns `run`, `method`, `variant`, `label`, `seed`, `latent`, `variance` of the posterior
+        mean over images, `kl` (nats an image) and whether it is `in_use`.
+    """
+    rows = [
+        _identity(run)
+        | {
+            "latent": latent,
+            "variance": run.latents.variance[latent],
+            "kl": run.latents.kl[latent],
+            "in_use": latent in run.latents.in_use,
+        }
+        for run in results.runs
+        if run.latents
+        for latent in range(len(run.latents.kl))
+    ]
+    return pd.DataFrame(rows, columns=[*_IDENTITY, "latent", "variance", "kl", "in_use"])
+
+
 # Beyond this a float64, such as a chart's, doesn't count in ones.
 _MOST_STEPS = 2**53
 _LARGEST = float(np.finfo(np.float32).max)

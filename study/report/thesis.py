@@ -25,7 +25,11 @@ SIGNIFICANCE = 0.05
 EQUAL = 0.1
 """Two shares of differently ordered pairs count as equal when they are nearer than this."""
 
-SUPPORTS, OPPOSES, OPEN = "supports the thesis", "speaks against the thesis", "leaves it open"
+SUPPORTS, OPPOSES, OPEN = (
+    "supports the thesis",
+    "speaks against the thesis",
+    "leaves the thesis open",
+)
 
 _QUANTITIES = {
     "latents_in_use": "the latents in use",
@@ -179,21 +183,21 @@ def on_ranks(summary: pd.DataFrame) -> Finding:
         if first["mean"] - first["half_width"] >= second["mean"] + second["half_width"]
     }
     if all(math.isnan(one["half_width"]) for pair in leads.values() for one in pair):
-        how_sure = "single runs don't tell which leads are more than noise"
+        how_sure = "Single runs don't tell which leads are more than noise"
     elif len(clear) == len(leads):
-        how_sure = "each lead is clear of the second's interval"
+        how_sure = "Each lead is clear of the second's interval"
     elif clear:
-        how_sure = f"the lead is clear of the second's interval by {listed(_titles(clear))} only"
+        how_sure = f"The lead is clear of the second's interval by {listed(_titles(clear))} only"
     else:
-        how_sure = "each lead may be noise, as its interval overlaps the second's"
+        how_sure = "Each lead may be noise, as its interval overlaps the second's"
     if len(praised) == 1:
         bearing = OPPOSES if len(clear) == len(leads) else OPEN
         who = f"All {counted(len(leads), 'metric')} put {next(iter(praised))} first"
     else:
         bearing = SUPPORTS if len(set(clear.values())) > 1 else OPEN
         firsts = "; ".join(f"{label} by {listed(metrics)}" for label, metrics in praised.items())
-        who = f"{counted(len(leads), 'metric')} put {len(praised)} methods first, {firsts}"
-    return Finding(detail, f"{who}; {how_sure}.", bearing)
+        who = f"{counted(len(leads), 'metric')} put {len(praised)} methods first: {firsts}"
+    return Finding(detail, f"{who}. {how_sure}.", bearing)
 
 
 def on_orders(orders: pd.DataFrame, seeds: pd.DataFrame) -> Finding:

@@ -1,10 +1,14 @@
 """The numbers that docs/results/audit/README.md tells are those of its scores."""
 
+import json
 import re
 from pathlib import Path
 
 import pandas as pd
 import pytest
+
+from study.audit.dials import measured
+from study.report import dials
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "results" / "audit"
 ROW = re.compile(r"\(`(\w+)` ([\d.]+)\) \| [\w ]+ \(`(\w+)`\) \| ([\d.]+) \| ([\d.]+) \|")
@@ -28,3 +32,10 @@ def test_a_number_is_the_mean_of_its_scores(row, means):
     start = ("tangled", metric, 7.0) if group == "tangled" else ("perfect", metric, 0.0)
     assert before == f"{means[start]:.2f}"
     assert after == f"{means[group, metric, float(dial)]:.2f}"
+
+
+def test_the_dials_of_a_studys_page_are_those_of_the_scores():
+    scores = pd.read_csv(FOLDER / "scores.csv")
+    content = json.loads((FOLDER / "dials.json").read_text())
+    assert content == measured("mpi3d_mini", scores)
+    assert content == json.loads((dials.FOLDER / "mpi3d_mini.json").read_text())

@@ -24,12 +24,15 @@ def results(drawn, exported):
     return read(drawn.folder)
 
 
-def test_the_first_seed_of_each_method_is_traversed_in_the_order_of_the_papers_figures(
-    results, dataset
-):
+def test_every_run_is_traversed_in_the_order_of_the_papers_figures(results, dataset):
     drawn = models.traversals(results, dataset)
-    order = [(one.figure, one.run.label, one.run.seed) for one in drawn]
-    assert order == [(1, "Info-VAE", 3), (2, "β-TCVAE", 3)]
+    order = [(one.figure, one.run.label, one.run.seed, one.is_first) for one in drawn]
+    assert order == [
+        (1, "Info-VAE", 3, True),
+        (1, "Info-VAE", 1, False),
+        (2, "β-TCVAE", 3, True),
+        (2, "β-TCVAE", 1, False),
+    ]
 
 
 def test_methods_and_variants_beyond_the_papers_come_last_without_a_figures_number(
@@ -48,18 +51,28 @@ def test_methods_and_variants_beyond_the_papers_come_last_without_a_figures_numb
 
 def test_latents_in_use_are_rows_and_the_sheet_stacks_them(results, dataset):
     # The second method of the plan uses two latents.
-    (info, _) = models.traversals(results, dataset)
-    assert [latent for latent, _, _ in info.pictures.rows] == [0, 1]
+    info = models.traversals(results, dataset)[0]
+    assert [latent for latent, _, _ in info.rows] == [0, 1]
     sheet = Image.open(io.BytesIO(models.sheet_png(info)))
     assert sheet.size[1] > 2 * 2 * 64
     assert models.sheet_png(info) == models.sheet_png(info)
 
 
+def test_a_large_study_keeps_each_methods_first_run_and_bounds_the_others(
+    results, dataset, monkeypatch
+):
+    monkeypatch.setattr(models, "_MOST_OTHERS", 1)
+    monkeypatch.setattr(models, "_MOST_LATENTS_OF_OTHERS", 1)
+    drawn = models.traversals(results, dataset)
+    assert [len(one.rows) for one in drawn] == [2, 0, 1, 1]
+    assert drawn[1].reason == "the page has room for 1 runs beside each method's first"
+
+
 def test_a_missing_decoder_is_told_and_ends_nothing(results, dataset):
     (results.runs[0].folder / "training/decoder.pt").unlink()
     drawn = models.traversals(results, dataset)
-    assert drawn[1].pictures is None
-    assert drawn[1].reason == "there is no training/decoder.pt"
+    assert [bool(one.rows) for one in drawn] == [True, True, False, True]
+    assert drawn[2].reason == "there is no training/decoder.pt"
     errors = models.reconstruction_errors(results, dataset)
     assert results.runs[0].name not in errors
     assert len(errors) == 3
@@ -74,7 +87,7 @@ def test_latents_that_are_all_ignored_are_told(results, dataset):
     )
     folder = path.parents[3]
     drawn = models.traversals(read(folder), dataset)
-    assert "all 4 latents are ignored" in drawn[1].reason
+    assert "all 4 latents are ignored" in drawn[2].reason
 
 
 def test_the_error_is_the_mean_square_over_pixels_of_the_same_images(results, dataset):

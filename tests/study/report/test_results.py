@@ -3,7 +3,7 @@ import math
 
 import pytest
 
-from study.report.results import final_scores, read, scores_by_step
+from study.report.results import final_scores, latents, read, scores_by_step
 from submission.errors import UserError
 
 SCORES = {"mig": 0.25, "irs": 0.5}
@@ -39,6 +39,16 @@ def test_the_frame_has_a_row_for_each_run_with_its_scores_and_latents(drawn):
         "latents_in_use": 2,
         "kl": pytest.approx(5.87),
     }
+
+
+def test_each_latent_of_a_run_is_a_row_unless_they_are_unknown(drawn):
+    drawn.write_run("beta_vae", 0, SCORES)
+    drawn.write_run("vae", 0, SCORES, kl_per_latent=None)
+    drawn.write_plan(["beta_vae", "vae"])
+    frame = latents(read(drawn.folder))
+    assert frame["label"].tolist() == ["β-VAE"] * 4
+    assert frame["variance"].tolist() == [0.5, 0.001, 0.002, 0.9]
+    assert frame["in_use"].tolist() == [True, False, False, True]
 
 
 def finished(**changes: object) -> str:

@@ -127,11 +127,11 @@ def test_the_extremes_are_named():
     ("means", "half_width", "words", "bearing"),
     [
         ({"vae": (0.2, 0.6), "beta_vae": (0.1, 0.5)}, 0.01, "All 2 metrics put VAE", AGAINST),
-        ({"vae": (0.2, 0.6), "beta_vae": (0.1, 0.5)}, 0.06, "each lead may be noise", OPEN),
+        ({"vae": (0.2, 0.6), "beta_vae": (0.1, 0.5)}, 0.06, "Each lead may be noise", OPEN),
         ({"vae": (0.2, 0.5), "beta_vae": (0.1, 0.6)}, 0.01, "VAE by MIG; β-VAE by IRS", FOR),
-        ({"vae": (0.2, 0.5), "beta_vae": (0.1, 0.6)}, 0.01, "each lead is clear", FOR),
+        ({"vae": (0.2, 0.5), "beta_vae": (0.1, 0.6)}, 0.01, "Each lead is clear", FOR),
         ({"vae": (0.2, 0.5), "beta_vae": (0.1, 0.9)}, 0.06, "interval by IRS only", OPEN),
-        ({"vae": (0.2, 0.5), "beta_vae": (0.1, 0.6)}, math.nan, "single runs don't tell", OPEN),
+        ({"vae": (0.2, 0.5), "beta_vae": (0.1, 0.6)}, math.nan, "Single runs don't tell", OPEN),
     ],
 )
 def test_first_places_are_counted_and_whether_they_are_clear(means, half_width, words, bearing):
