@@ -21,7 +21,8 @@ from submission import installation
 from submission.environment import Environment
 
 ROOT = Path(__file__).resolve().parents[1]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT = SETTINGS["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 
 
@@ -104,6 +105,12 @@ def test_each_extra_brings_what_a_line_says_it_does():
         assert canonicalize_name(module) in {
             canonicalize_name(Requirement(one).name) for one in EXTRAS[extra]
         }
+
+
+def test_uv_installs_a_checkout_for_the_python_that_it_is_asked_for():
+    # `uv pip install .` heeds what stands here: those of the locks would have it take wheels for
+    # another Python, and PyTorch without CUDA's libraries.
+    assert "uv" not in SETTINGS["tool"]
 
 
 def test_the_documents_list_the_extras():
