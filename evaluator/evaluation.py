@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -231,7 +232,9 @@ def checked_seeds(seed: int, repeats: int, *, preset: str, engine: str = "fast")
     """
     for word, known in ((engine, engines.ENGINES), (preset, PRESETS)):
         if word not in known:
-            raise UserError(f"unknown {word!r}: {nearest(word, known)}")
+            raise UserError(f"unknown {word!r}: {nearest(str(word), known)}")
+    if not isinstance(seed, Integral) or not isinstance(repeats, Integral):
+        raise UserError(f"seed and repeats are whole numbers, not {seed!r} and {repeats!r}")
     if seed < 0 or repeats < 1:
         raise UserError(f"a seed is 0 or more, and repeats 1 or more, not {seed} and {repeats}")
     return seeds_from(seed, repeats)
@@ -365,8 +368,8 @@ def score(
     check_bindings(gin, chosen)
     seeds = checked_seeds(seed, repeats, preset=preset, engine=engine)
     engines.check_installed(engine, chosen)
-    if batch_size < 1:
-        raise UserError(f"batch_size is {batch_size}: give 1 or more")
+    if not isinstance(batch_size, Integral) or batch_size < 1:
+        raise UserError(f"batch_size is {batch_size!r}: give 1 or more")
     call = in_memory.Call(layout, dtype, output)
     if isinstance(model, str | Path):
         if call != in_memory.Call() or device is not None:
@@ -376,6 +379,8 @@ def score(
         model = formats.find(Path(model), allow_pickle)
     if isinstance(dataset, str):
         dataset = datasets.load(dataset)
+    # Batches are filled up, which would encode the images over and over.
+    batch_size = min(batch_size, len(dataset.images))
     with (
         _opened(model, GroundTruth(dataset), trust, device, call) as opened,
         watched(Console(quiet=not progress), replace(opened, batch_size=batch_size)) as (

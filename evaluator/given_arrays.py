@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -65,6 +66,9 @@ def read_codes(given: Any, name: str = "codes") -> np.ndarray:
     Raises:
         UserError: Not a table, no numbers, or none that are finite.
     """
+    if hasattr(given, "iloc"):
+        # A table of pandas; what is missing is told below.
+        given = given.to_numpy(na_value=np.nan)
     codes = _array(given, name)
     if codes.dtype.kind == "O":
         try:
@@ -77,6 +81,8 @@ def read_codes(given: Any, name: str = "codes") -> np.ndarray:
     if codes.dtype.kind in "bu" or codes.dtype.itemsize > 8:
         # Differences of unsigned integers wrap, those of truth values don't exist.
         codes = codes.astype(np.float64)
+    # numpy sums numbers of the other byte order in another order too.
+    codes = codes.astype(codes.dtype.newbyteorder("="), copy=False)
     wrong = np.argwhere(~np.isfinite(codes))
     if len(wrong):
         row, latent = wrong[0]
@@ -169,17 +175,29 @@ def binned(factors: Factors) -> Factors:
 
 
 def _array(given: Any, name: str) -> np.ndarray:
-    """An array of what may be a tensor that has a gradient or is on a GPU."""
-    if hasattr(given, "detach"):
-        given = given.detach().cpu()
+    """An array of what may be tensors, none of its values missing."""
     if np.ma.isMaskedArray(given):
         if np.ma.getmaskarray(given).any():
             raise UserError(f"{name} are a masked array with missing values: leave those rows out")
         given = given.data
     try:
-        return np.asarray(given)
-    except ValueError as error:
-        raise UserError(f"{name} are no table: {error}") from error
+        array = np.asarray(_without_tensors(given))
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise UserError(f"{name} are no table: {str(error).splitlines()[0]}") from error
+    if array.ndim == 0:
+        raise UserError(f"{name} are a {type(given).__name__}, and must be a table: a row an image")
+    return array
+
+
+def _without_tensors(given: Any) -> Any:
+    """Tensors, or a list of them, that have a gradient, are on a GPU or bfloat16, as arrays."""
+    if isinstance(given, list | tuple) and given and hasattr(given[0], "detach"):
+        return [_without_tensors(one) for one in given]
+    if not hasattr(given, "detach"):
+        return given
+    tensor = given.detach().cpu()
+    # numpy has no such type; each of its numbers is one of float32.
+    return (tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor).numpy()
 
 
 def _check_table(array: np.ndarray, name: str, columns: str) -> None:
@@ -204,7 +222,7 @@ def _columns(given: Any, name: str) -> tuple[list[np.ndarray], list[str]]:
     columns = []
     for column in range(given.shape[1]):
         series = given.iloc[:, column]
-        plain = isinstance(series.dtype, np.dtype)
+        plain = isinstance(series.dtype, np.dtype) and series.dtype.kind != "O"
         columns.append(series.to_numpy() if plain else series.to_numpy(dtype=object, na_value=None))
     return columns, [str(title) for title in given.columns]
 
@@ -235,11 +253,13 @@ def _strings(column: np.ndarray, title: str) -> tuple[np.ndarray, np.ndarray]:
     """Other values than numbers as strings [n], and which of them are missing, bool [n]."""
     known = []
     for value in column.tolist():
+        if isinstance(value, np.generic):
+            value = value.item()
         if isinstance(value, bytes):
             value = value.decode(errors="replace")
         if value is None or (isinstance(value, float) and not math.isfinite(value)):
             value = ""
-        if not isinstance(value, str | int | float):
+        if not isinstance(value, str | int | float | Decimal):
             raise UserError(
                 f"the factor {title} holds a {type(value).__name__}: a factor's values are numbers "
                 "or strings"

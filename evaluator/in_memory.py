@@ -2,7 +2,7 @@
 
 import importlib.util
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,10 +49,13 @@ class Call:
         try:
             return answer[self.output]
         except (KeyError, IndexError, TypeError) as error:
-            parts = sorted(map(str, answer)) if isinstance(answer, dict) else len(answer)
+            parts = ""
+            if isinstance(answer, Sized):
+                parts = (
+                    f" of {sorted(map(str, answer)) if isinstance(answer, dict) else len(answer)}"
+                )
             raise UserError(
-                f"output is {self.output!r}, and the model returns a {type(answer).__name__} of "
-                f"{parts}"
+                f"output is {self.output!r}, and the model returns a {type(answer).__name__}{parts}"
             ) from error
 
 
@@ -138,8 +141,15 @@ def of_function(
         codes = call.codes_in(ways[0](images))
         torch = sys.modules.get("torch")
         if torch is not None and isinstance(codes, torch.Tensor):
-            codes = codes.detach().cpu().numpy()
-        return np.asarray(codes)
+            codes = codes.detach().cpu()
+            codes = (codes.float() if codes.dtype == torch.bfloat16 else codes).numpy()
+        array = np.asarray(codes)
+        if array.dtype == object:
+            raise UserError(
+                f"{path} returns a {type(codes).__name__}, not numbers [n, latents]; `output` "
+                "chooses a part of a tuple or a dictionary"
+            )
+        return array
 
     path = Path(getattr(function, "__name__", type(function).__name__))
     return check(Reading(_apart(encode)), path, ground_truth, in_memory=True)

@@ -34,6 +34,8 @@ def check_bindings(bindings: Iterable[str], metrics: Sequence[Metric]) -> None:
         UserError: A binding that can't be read, binds an unknown name (the line gives the nearest
             one) or a value that can't be right, or concerns none of the metrics.
     """
+    if isinstance(bindings, str):
+        raise UserError(f"gin is {bindings!r}, and must be a list of settings: [{bindings!r}]")
     types = {name: kind for one in ALL_METRICS.values() for name, kind in one.settings.items()}
     for binding in bindings:
         name, value = _split(binding)

@@ -35,6 +35,8 @@ def choose(names: Sequence[str]) -> list[Metric]:
     Raises:
         UserError: An unknown name; the line gives the nearest one.
     """
+    if isinstance(names, str):
+        raise UserError(f"metrics is {names!r}, and must be a list of names: [{names!r}]")
     for name in names:
         if name not in ALL_METRICS:
             raise UserError(f"unknown metric {name!r}: {nearest(name, ALL_METRICS)}")

@@ -314,7 +314,8 @@ def _codes_of(
         raise
     if not isinstance(codes, torch.Tensor):
         raise UserError(f"{path} returns a {type(codes).__name__}, not one tensor [n, latents]")
-    return codes.cpu().numpy()
+    # numpy has no bfloat16, whose numbers are all among those of float32.
+    return (codes.float() if codes.dtype == torch.bfloat16 else codes).cpu().numpy()
 
 
 def _of_a_gpu(path: Path) -> UserError:

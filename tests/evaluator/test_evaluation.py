@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -143,7 +144,11 @@ def test_a_files_scores_join_those_of_the_same_file(dataset, encoder, write_torc
         ({"gin": ["dci.num_trian = 3"]}, "did you mean dci.num_train"),
         ({"engine": "quick"}, "unknown 'quick'"),
         ({"preset": "fast"}, "unknown 'fast'"),
+        ({"metrics": "mig"}, "must be a list of names"),
         ({"seed": -1}, "a seed is 0 or more"),
+        ({"repeats": 2.0}, "whole numbers, not 0 and 2.0"),
+        ({"preset": None}, "unknown None"),
+        ({"batch_size": "8"}, "batch_size is '8'"),
         ({"seed": 2**32 - 1, "repeats": 2}, "the last one is 4294967295"),
         ({"repeats": 0}, "repeats 1 or more"),
     ],
@@ -200,6 +205,40 @@ def test_a_function_is_called_as_it_wants(dataset, encoder):
     assert evaluator.score(pair, dataset, gin=SMALL, **wanted).values == expected
 
 
+def test_codes_may_be_bfloat16(dataset, encoder):
+    def function(images):
+        with torch.no_grad():
+            return encoder(torch.as_tensor(images)).bfloat16()
+
+    module = torch.nn.Sequential(encoder)
+    module.register_forward_hook(lambda module, inputs, output: output.bfloat16())
+    rounded = torch.nn.Sequential(encoder)
+    rounded.register_forward_hook(lambda module, inputs, output: output.bfloat16().float())
+    options = {"metrics": ["mig"], "gin": SMALL_OF["mig"]}
+    expected = evaluator.score(rounded, dataset, **options).values
+    for model in (module, function):
+        assert evaluator.score(model, dataset, **options).values == expected
+
+
+@pytest.mark.parametrize(
+    ("answer", "output", "line"),
+    [
+        (
+            SimpleNamespace(mean=0),
+            "mean",
+            "output is 'mean', and the model returns a SimpleNamespace",
+        ),
+        ((0, 1), 2, "output is 2, and the model returns a tuple of 2"),
+        ({"mean": 0}, "mu", r"returns a dict of \['mean'\]"),
+        ({"mean": 0}, None, "returns a dict, not numbers .*`output` chooses"),
+        (None, None, "returns a NoneType, not numbers"),
+    ],
+)
+def test_an_answer_that_holds_no_codes_is_told_by_its_type(dataset, answer, output, line):
+    with pytest.raises(UserError, match=line):
+        evaluator.score(lambda images: answer, dataset, output=output)
+
+
 def test_batches_have_the_size_that_was_asked_for(dataset, encoder):
     sizes = []
     encoder.register_forward_hook(lambda module, inputs, output: sizes.append(len(output)))
@@ -207,6 +246,13 @@ def test_batches_have_the_size_that_was_asked_for(dataset, encoder):
     # The rest are probes: the reference's batches, single images, and what is left of 256.
     assert set(sizes) <= {40, 64, 16, 8, 1}
     assert sizes.count(40) >= len(dataset.images) // 40
+
+
+def test_no_batch_is_larger_than_the_data_set(dataset, encoder):
+    sizes = []
+    encoder.register_forward_hook(lambda module, inputs, output: sizes.append(len(output)))
+    evaluator.score(encoder, dataset, metrics=["mig"], gin=SMALL_OF["mig"], batch_size=10**9)
+    assert max(sizes) == max(len(dataset.images), 64)
 
 
 def test_a_bar_is_shown_only_where_it_is_asked_for(dataset, encoder, capsys):

@@ -1,6 +1,7 @@
 """Codes given as arrays, against the scores of a model that gives the same codes."""
 
 import json
+from decimal import Decimal
 
 import numpy as np
 import pandas
@@ -9,6 +10,7 @@ import torch
 
 import evaluator
 from evaluator import metrics
+from evaluator.given_arrays import read_factors
 from evaluator.given_codes import score_table
 from submission import datasets
 from submission.errors import UserError
@@ -52,6 +54,13 @@ def rows_of(count, *sizes, seed=0):
     """Rows of factors, each drawn by itself."""
     draws = np.random.RandomState(seed)
     return np.stack([draws.randint(size, size=count) for size in sizes], axis=1)
+
+
+def holed():
+    """A table of pandas that lacks a number."""
+    table = pandas.DataFrame(rows_of(120, 9, 9)).astype("Float64")
+    table.iloc[3, 1] = pandas.NA
+    return table
 
 
 def looking_up(table):
@@ -160,6 +169,34 @@ def test_a_tensor_with_a_gradient_is_read():
     assert evaluator.score_codes(codes, torch.from_numpy(factors), gin=SMALL).values == (
         evaluator.score_codes(noise(120), factors, gin=SMALL).values
     )
+
+
+@pytest.mark.parametrize(
+    "turn",
+    [
+        lambda codes: codes.astype(">f4"),
+        lambda codes: [torch.tensor(row, requires_grad=True) for row in codes],
+        lambda codes: torch.tensor(codes).bfloat16(),
+        lambda codes: pandas.DataFrame(codes),
+        np.asfortranarray,
+        lambda codes: np.ma.masked_array(codes),
+    ],
+    ids=["big-endian", "tensors", "bfloat16", "pandas", "Fortran's order", "masked"],
+)
+def test_the_same_numbers_in_another_shape_of_memory_give_the_same_bits(turn):
+    codes = torch.tensor(noise(120)).bfloat16().float().numpy()
+    factors = grid(*SIZES)
+    given = evaluator.score_codes(turn(codes), factors, metrics=["irs", "mig"])
+    assert given.values == evaluator.score_codes(codes, factors, metrics=["irs", "mig"]).values
+
+
+@pytest.mark.parametrize("make", [np.int64, Decimal, str, bytes, np.float32])
+def test_factors_that_are_objects_are_the_same_numbers(make):
+    factors = grid(*SIZES)
+    objects = np.empty(factors.shape, object)
+    for place, value in np.ndenumerate(factors):
+        objects[place] = str(value).encode() if make is bytes else make(int(value))
+    assert read_factors(objects).values.tolist() == factors.tolist()
 
 
 def test_a_list_is_read():
@@ -291,6 +328,16 @@ def test_noise_scores_at_chance():
         (np.full((120, 2), None), grid(*SIZES), {}, "codes must be finite numbers: 240 are not"),
         (np.full((120, 2), [{}, 1]), grid(*SIZES), {}, "something that is no number"),
         ([[1, 2], [3]], grid(*SIZES), {}, "codes are no table"),
+        (torch.zeros(9, 2).to_sparse(), grid(*SIZES), {}, "codes are no table: .*Sparse"),
+        ({"mean": noise(120)}, grid(*SIZES), {}, "codes are a dict, and must be a table"),
+        (noise(120), None, {}, "factors are a NoneType, and must be a table"),
+        (holed(), grid(*SIZES), {}, r"codes must be finite numbers: 1 are not, .* row 3, latent 1"),
+        (
+            noise(120),
+            holed().astype(object),
+            {},
+            "factor 1 is missing, .* in 1 of 120 rows, first in",
+        ),
         (np.ma.masked_less(noise(120), 0), grid(*SIZES), {}, "codes are a masked array"),
         (noise(120), np.where(grid(*SIZES) == 4, np.nan, 1), {}, "factor 3 is missing, .* in 24"),
         (noise(120), np.full((120, 2), ["a", ""]), {}, "factor 1 is missing, .* in 120 of 120"),
@@ -306,6 +353,9 @@ def test_noise_scores_at_chance():
         (noise(120), grid(*SIZES), {"preset": "fast"}, "unknown 'fast'"),
         (noise(120), grid(*SIZES), {"seed": -1}, "a seed is 0 or more"),
         (noise(120), grid(*SIZES), {"repeats": 0}, "repeats 1 or more"),
+        (noise(120), grid(*SIZES), {"seed": 0.5}, "whole numbers, not 0.5 and 1"),
+        (noise(120), grid(*SIZES), {"metrics": "mig"}, r"must be a list of names: \['mig'\]"),
+        (noise(120), grid(*SIZES), {"gin": "mig.num_train = 9"}, "must be a list of settings"),
     ],
 )
 def test_a_mistake_is_told_in_one_line(codes, factors, options, message):
