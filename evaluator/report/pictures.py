@@ -248,7 +248,7 @@ def _changed(
     if not dataset.scored_factors:
         return [], f"{dataset.name} tells no factors of its images"
     if not dataset.is_grid:
-        return [], f"{dataset.name} has no images that differ in one factor alone"
+        return [], f"{dataset.name} is no grid, on which each factor can be changed alone"
     variance = codes.var(axis=0, dtype=np.float64)
     found = []
     for factor in dataset.scored_factors:

@@ -157,7 +157,7 @@ def test_images_that_are_no_grid_have_errors_by_value_alone(folder: Path, datase
     )
     pictures, _ = draw_run(folder, some, used(1.0, 2.0, 3.0, 0.0))
     assert pictures is not None
-    assert pictures.no_factors == "some has no images that differ in one factor alone"
+    assert pictures.no_factors == "some is no grid, on which each factor can be changed alone"
     assert [error is None for _, error in pictures.errors[1].groups] == [0, 0, 0, 1, 0]
 
 
