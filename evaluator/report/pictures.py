@@ -149,7 +149,7 @@ def draw_run(
     try:
         with opened([run], dataset.observation_shape) as (model,):
             try:
-                return _draw(model, dataset, latents), ""
+                return pictures_of(model, dataset, latents), ""
             except UserError as error:
                 # Anybody's module may stand there.
                 return None, f"encoder and decoder fail on {dataset.name} ({error})"
@@ -157,7 +157,20 @@ def draw_run(
         return None, str(error)
 
 
-def _draw(model: Autoencoder, dataset: Dataset, latents: Latents | None) -> RunPictures:
+def pictures_of(model: Autoencoder, dataset: Dataset, latents: Latents | None) -> RunPictures:
+    """Draws what a model shows.
+
+    Args:
+        model: The exported model.
+        dataset: Where the images are drawn from.
+        latents: Which are in use; None if unknown.
+
+    Returns:
+        The pictures.
+
+    Raises:
+        UserError: The model fails on these images, or gives what is no number.
+    """
     chosen, originals = first_images(dataset)
     random_state = np.random.RandomState(SEED + 1)
     sample = random_state.randint(len(dataset.images), size=SAMPLE)

@@ -340,7 +340,7 @@ def test_all_latents_ignored_is_told_and_they_are_still_there_to_look_at(
     write_run(run_folder, posterior_mean_variance_per_latent=[0.001] * LATENTS)
     page = report(run_folder, dataset)
     assert "Left out: all 6 latents are ignored." in page.text
-    assert "The ignored 6 latents" in page.text
+    assert "The 6 ignored latents" in page.text
     assert "In motion" not in page.text
     assert sorted(traversed(page)) == list(range(LATENTS))
 

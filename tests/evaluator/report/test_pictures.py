@@ -1,4 +1,5 @@
 import io
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +8,10 @@ import torch
 from PIL import Image, ImageSequence
 
 from evaluator.latents import Latents, latents_of
-from evaluator.report.pictures import SAMPLE, RunPictures, draw_run
-from evaluator.report.traversals import SEED
+from evaluator.report.pictures import SAMPLE, RunPictures, draw_run, pictures_of
+from evaluator.report.traversals import SEED, Autoencoder, opened
 from submission.datasets import Dataset
+from submission.runs.folder import RunFolder
 
 SIZES = (2, 5)
 
@@ -43,6 +45,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def model(folder: Path) -> Iterator[Autoencoder]:
+    with opened([RunFolder(folder)], (12, 12, 3)) as (model,):
+        yield model
+
+
+@pytest.fixture(scope="module")
 def dataset() -> Dataset:
     """Latent 0 is told by colour alone, latent 1 by size alone and latent 2 by both."""
     pixels = np.full((10, 12, 12, 3), 60, np.uint8)
@@ -62,10 +70,8 @@ def used(*variance: float) -> Latents | None:
 
 
 @pytest.fixture(scope="module")
-def pictures(folder: Path, dataset: Dataset) -> RunPictures:
-    pictures, reason = draw_run(folder, dataset, used(1.0, 2.0, 3.0, 0.0))
-    assert pictures is not None, reason
-    return pictures
+def pictures(model: Autoencoder, dataset: Dataset) -> RunPictures:
+    return pictures_of(model, dataset, used(1.0, 2.0, 3.0, 0.0))
 
 
 def sampled(dataset: Dataset) -> np.ndarray:
@@ -139,46 +145,44 @@ def test_the_error_by_value_is_the_mean_of_the_images_that_have_it(
     assert max(by_size.groups, key=lambda group: group[1] or 0)[0] == "3"
 
 
-def test_many_values_are_put_together(folder: Path) -> None:
+def test_many_values_are_put_together(model: Autoencoder) -> None:
     pixels = np.zeros((25, 12, 12, 3), np.uint8)
     values = (np.linspace(0, 1.2, 25),)
     many = Dataset("many", pixels, ("angle",), (25,), (0,), factor_values=values, is_own=True)
-    pictures, _ = draw_run(folder, many, None)
-    assert pictures is not None
+    pictures = pictures_of(model, many, None)
     labels = [label for label, _ in pictures.errors[0].groups]
     assert (len(labels), labels[0], labels[-1]) == (10, "0\N{EN DASH}0.1", "1.15\N{EN DASH}1.2")
     assert len(pictures.factors[0].values) == 7
 
 
-def test_images_that_are_no_grid_have_errors_by_value_alone(folder: Path, dataset: Dataset) -> None:
+def test_images_that_are_no_grid_have_errors_by_value_alone(
+    model: Autoencoder, dataset: Dataset
+) -> None:
     factors = np.stack(np.unravel_index(np.arange(10), SIZES), axis=1)[[0, 1, 2, 9]]
     some = Dataset(
         "some", dataset.images[[0, 1, 2, 9]], ("colour", "size"), SIZES, (0, 1), factors=factors
     )
-    pictures, _ = draw_run(folder, some, used(1.0, 2.0, 3.0, 0.0))
-    assert pictures is not None
+    pictures = pictures_of(model, some, used(1.0, 2.0, 3.0, 0.0))
     assert pictures.no_factors == "some is no grid, on which each factor can be changed alone"
     assert [error is None for _, error in pictures.errors[1].groups] == [0, 0, 0, 1, 0]
 
 
-def test_images_without_factors_have_neither(folder: Path, dataset: Dataset) -> None:
+def test_images_without_factors_have_neither(model: Autoencoder, dataset: Dataset) -> None:
     bare = Dataset("bare", dataset.images, (), (), ())
-    pictures, _ = draw_run(folder, bare, used(1.0, 2.0, 3.0, 0.0))
-    assert pictures is not None
+    pictures = pictures_of(model, bare, used(1.0, 2.0, 3.0, 0.0))
     assert (pictures.factors, pictures.errors) == ([], [])
     assert pictures.no_factors == "bare tells no factors of its images"
 
 
 def test_what_is_painted_at_random_is_the_same_in_all_images_of_a_row(
-    folder: Path, dataset: Dataset
+    model: Autoencoder, dataset: Dataset
 ) -> None:
     def paint(images: np.ndarray, random_state: np.random.RandomState) -> np.ndarray:
         return images * random_state.uniform(size=(len(images), 1, 1, 3))
 
     grey = np.full((10, 12, 12, 1), 200, np.uint8)
     painted = Dataset("painted", grey, ("colour", "size"), SIZES, (0, 1), paint=paint)
-    pictures, _ = draw_run(folder, painted, None)
-    assert pictures is not None
+    pictures = pictures_of(model, painted, None)
     strip = np.asarray(Image.open(io.BytesIO(pictures.factors[1].originals)))
     shown = strip[strip[..., 3] == 255]
     assert (shown == shown[0]).all()
