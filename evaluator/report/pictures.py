@@ -40,8 +40,6 @@ LEAST_MOVED = 0.02
 """Latents of which a factor moves a smaller share aren't named."""
 
 _MOST_MOVED = 4
-# Of a factor: what is encoded, and the bars of its errors.
-_MOST_VALUES = 40
 _MOST_GROUPS = 10
 _MOST_PANEL_FRAMES = 400
 _PANELS_IN_A_ROW = 5
@@ -190,7 +188,7 @@ def pictures_of(model: Autoencoder, dataset: Dataset, latents: Latents | None) -
         return sorted(rows, key=lambda row: -row.change)
 
     shown = moved(in_use[:MOST_TRAVERSALS])
-    factors, no_factors = _changed(model, dataset, chosen, codes, in_use)
+    factors, no_factors = _changed(model, dataset, chosen[:1], sample, codes, in_use)
     return RunPictures(
         pairs=[
             (strip_png(originals[start:end]), strip_png(decoded_first[start:end]))
@@ -253,37 +251,60 @@ def _swing(
 def _changed(
     model: Autoencoder,
     dataset: Dataset,
-    bases: NDArray[np.int64],
+    image: NDArray[np.int64],
+    sample: NDArray[np.int64],
     codes: NDArray[np.float32],
     in_use: Sequence[int],
 ) -> tuple[list[ChangedFactor], str]:
-    """Changes each scored factor of the base images; the first one is shown."""
+    """Changes each scored factor: of one image, to be shown, and of the sample, to measure."""
     if not dataset.scored_factors:
         return [], f"{dataset.name} tells no factors of its images"
     if not dataset.is_grid:
         return [], f"{dataset.name} is no grid, on which each factor can be changed alone"
-    variance = codes.var(axis=0, dtype=np.float64)
+    shares = _moved_by_factors(model, dataset, sample, codes)
     found = []
-    for factor in dataset.scored_factors:
-        values = _spaced(dataset.factor_sizes[factor], _MOST_VALUES)
-        grid = np.repeat(_factors_of(dataset, bases)[:, None], len(values), axis=1)
-        grid[:, :, factor] = values
-        images = _observe_alike(dataset, _images_of(dataset, grid.reshape(-1, grid.shape[2])))
-        means = model.encode(images).reshape(*grid.shape[:2], -1)
-        alone = means.var(axis=1, dtype=np.float64).mean(axis=0)
-        share = {one: min(alone[one] / variance[one], 1.0) for one in in_use if variance[one]}
-        order = sorted(share, key=lambda one: -share[one])[:_MOST_MOVED]
-        shown = _spaced(len(values), IMAGES_IN_A_ROW)
+    for factor, share in zip(dataset.scored_factors, shares, strict=True):
+        values = _spaced(dataset.factor_sizes[factor], IMAGES_IN_A_ROW)
+        grid = np.repeat(_factors_of(dataset, image), len(values), axis=0)
+        grid[:, factor] = values
+        images = _observe_alike(dataset, _images_of(dataset, grid))
+        order = sorted(in_use, key=lambda latent: -share[latent])[:_MOST_MOVED]
         found.append(
             ChangedFactor(
                 name=dataset.factor_names[factor],
-                values=[_value(dataset, factor, value) for value in values[shown]],
-                originals=strip_png(images[shown]),
-                decoded=webp_of_png(strip_png(model.decode(means[0, shown]))),
+                values=[_value(dataset, factor, value) for value in values],
+                originals=strip_png(images),
+                decoded=webp_of_png(strip_png(model.decode(model.encode(images)))),
                 moved=[(one, float(share[one])) for one in order if share[one] >= LEAST_MOVED],
             )
         )
     return found, ""
+
+
+def _moved_by_factors(
+    model: Autoencoder, dataset: Dataset, sample: NDArray[np.int64], codes: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """Estimates Sobol's total index of each scored factor and latent (Jansen 1999).
+
+    Returns:
+        [factors, latents] in [0, 1].
+    """
+    if dataset.paint is not None:
+        codes = model.encode(_observe_alike(dataset, sample))
+    random_state = np.random.RandomState(SEED)
+    drawn, alone = [codes], []
+    for factor in dataset.scored_factors:
+        size = dataset.factor_sizes[factor]
+        grid = _factors_of(dataset, sample)
+        grid[:, factor] += random_state.randint(1, size, size=len(sample))
+        grid[:, factor] %= size
+        drawn.append(model.encode(_observe_alike(dataset, _images_of(dataset, grid))))
+        # Half the mean square of differences is the variance; less, as no value is drawn twice.
+        square = np.square(drawn[-1] - codes).mean(axis=0, dtype=np.float64)
+        alone.append(square / 2 * (size - 1) / size)
+    # Of all that was drawn: less noise than of the sample alone.
+    variance = np.concatenate(drawn).var(axis=0, dtype=np.float64)
+    return np.clip(np.array(alone) / np.where(variance > 0, variance, 1), 0, 1)
 
 
 def _errors(

@@ -114,8 +114,8 @@ def test_a_factor_moves_what_tells_it_alone_by_all_of_its_variance(pictures: Run
     assert (size.name, size.values) == ("size", ["0", "1", "2", "3", "4"])
     # The two factors add up in latent 2: 100²/4 and 30²·2 in variance.
     both = np.array([2500, 1800]) / 4300
-    assert dict(colour.moved) == pytest.approx({0: 1, 2: both[0]}, rel=0.05)
-    assert dict(size.moved) == pytest.approx({1: 1, 2: both[1]}, rel=0.05)
+    assert dict(colour.moved) == pytest.approx({0: 1, 2: both[0]}, rel=0.1)
+    assert dict(size.moved) == pytest.approx({1: 1, 2: both[1]}, rel=0.1)
 
 
 def test_a_factors_images_hold_all_others(pictures: RunPictures, dataset: Dataset) -> None:
