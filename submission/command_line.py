@@ -53,6 +53,21 @@ def parse_count(text: str) -> int:
     return _parse_whole(text, 1, LAST_SEED)
 
 
+def parse_port(text: str) -> int:
+    """Reads the number of a TCP port; the type of an argument.
+
+    Args:
+        text: A whole number; 0 stands for any port that is free.
+
+    Returns:
+        The port.
+
+    Raises:
+        ArgumentTypeError: There is no such port.
+    """
+    return _parse_whole(text, 0, 65535)
+
+
 def _parse_whole(text: str, least: int, most: int) -> int:
     number = int(text) if text.lstrip("-").isdecimal() else None
     if number is None or not least <= number <= most:

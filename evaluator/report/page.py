@@ -81,11 +81,8 @@ _STYLE_OF_STAND_IN = {
 def write_report(run_folder: Path, dataset: Dataset, path: Path | None = None) -> Path:
     """Writes `report.html`, one page that needs no other file, from what a run folder holds.
 
-    A part whose source is missing or unreadable is left out, and a sentence in its place says so.
-
     Args:
-        run_folder: Holds any of `scores.json`, `training/run.json`, `training/history.csv`,
-            `representation/pytorch_model.pt` and `training/decoder.pt`.
+        run_folder: See `render`.
         dataset: The data set that the representation was scored on.
         path: Where the page goes; else `run_folder / "report.html"`.
 
@@ -95,14 +92,34 @@ def write_report(run_folder: Path, dataset: Dataset, path: Path | None = None) -
     Raises:
         UserError: The page can't be written there.
     """
+    path = path or RunFolder(run_folder).report
+    write_text(path, render(run_folder, dataset))
+    return path
+
+
+def render(run_folder: Path, dataset: Dataset, served: bool = False) -> str:
+    """The page of what a run folder holds.
+
+    A part whose source is missing or unreadable is left out, and a sentence in its place says so.
+
+    Args:
+        run_folder: Holds any of `scores.json`, `training/run.json`, `training/history.csv`,
+            `representation/pytorch_model.pt` and `training/decoder.pt`.
+        dataset: The data set that the representation was scored on.
+        served: Whether the page asks `python -m evaluator.explore` for the pictures of latents
+            that are moved, where else it needs nobody.
+
+    Returns:
+        HTML.
+    """
     folder = RunFolder(run_folder)
     scores, no_scores = _read(read_scores, folder, folder.scores, Scores())
     run, no_run = _read(read_object, folder, folder.record, dict[str, Any]())
     history, no_history = _read_history(folder.history)
     latents = latents_of(run)
-    pictures, no_pictures = draw_run(run_folder, dataset, latents)
+    pictures, no_pictures = draw_run(run_folder, dataset, latents, served)
     provenance = scores.provenance
-    page = _template().render(
+    return _template().render(
         title=_title(run, dataset),
         name=run.get("name") or run_folder.name,
         trained_quick=run.get("preset") == "quick",
@@ -120,6 +137,7 @@ def write_report(run_folder: Path, dataset: Dataset, path: Path | None = None) -
         details=_flatten(_numbers_worth_reading(scores.metrics)),
         holdings=holdings(scores),
         pictures=pictures,
+        moving=pictures.moving if pictures else None,
         charts=_charts(history),
         score_charts=_score_charts(folder.self_scores),
         pretraining_unseen=history is not None
@@ -153,9 +171,6 @@ def write_report(run_folder: Path, dataset: Dataset, path: Path | None = None) -
         least_shown=LEAST_SHOWN,
         error_charts=_error_charts(pictures),
     )
-    path = path or folder.report
-    write_text(path, page)
-    return path
 
 
 def _template() -> jinja2.Template:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from evaluator.latents import Latents
 from evaluator.report.inline_images import webp_of_png
+from evaluator.report.moving import Moving, Slider, prepare
 from evaluator.report.traversals import (
     IMAGES_IN_A_ROW,
     MOST_TRAVERSALS,
@@ -114,6 +115,7 @@ class RunPictures:
         factors: Each scored factor changed.
         no_factors: Why there are none.
         errors: By each scored factor's value; none where the images have no factors.
+        moving: `latents`, for the reader to move; None where there are none.
     """
 
     pairs: list[tuple[bytes, bytes]]
@@ -125,10 +127,11 @@ class RunPictures:
     factors: list[ChangedFactor]
     no_factors: str
     errors: list[FactorError]
+    moving: Moving | None
 
 
 def draw_run(
-    run_folder: Path, dataset: Dataset, latents: Latents | None
+    run_folder: Path, dataset: Dataset, latents: Latents | None, served: bool = False
 ) -> tuple[RunPictures | None, str]:
     """Draws what a run's model shows.
 
@@ -136,6 +139,7 @@ def draw_run(
         run_folder: Holds `representation/pytorch_model.pt` and `training/decoder.pt`, or not.
         dataset: Where the images are drawn from.
         latents: Which are in use; None if unknown.
+        served: Whether a server will decode what the reader moves.
 
     Returns:
         The pictures, or None and why there are none.
@@ -147,7 +151,7 @@ def draw_run(
     try:
         with opened([run], dataset.observation_shape) as (model,):
             try:
-                return pictures_of(model, dataset, latents), ""
+                return pictures_of(model, dataset, latents, served), ""
             except UserError as error:
                 # Anybody's module may stand there.
                 return None, f"encoder and decoder fail on {dataset.name} ({error})"
@@ -155,13 +159,16 @@ def draw_run(
         return None, str(error)
 
 
-def pictures_of(model: Autoencoder, dataset: Dataset, latents: Latents | None) -> RunPictures:
+def pictures_of(
+    model: Autoencoder, dataset: Dataset, latents: Latents | None, served: bool = False
+) -> RunPictures:
     """Draws what a model shows.
 
     Args:
         model: The exported model.
         dataset: Where the images are drawn from.
         latents: Which are in use; None if unknown.
+        served: Whether a server will decode what the reader moves.
 
     Returns:
         The pictures.
@@ -188,6 +195,7 @@ def pictures_of(model: Autoencoder, dataset: Dataset, latents: Latents | None) -
         return sorted(rows, key=lambda row: -row.change)
 
     shown = moved(in_use[:MOST_TRAVERSALS])
+    sliders = [Slider(one.latent, one.low, one.high) for one in shown]
     factors, no_factors = _changed(model, dataset, chosen[:1], sample, codes, in_use)
     return RunPictures(
         pairs=[
@@ -202,6 +210,7 @@ def pictures_of(model: Autoencoder, dataset: Dataset, latents: Latents | None) -
         factors=factors,
         no_factors=no_factors,
         errors=_errors(dataset, sample, errors),
+        moving=prepare(model, originals, first, sliders, served) if shown else None,
     )
 
 

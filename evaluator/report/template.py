@@ -33,11 +33,11 @@ def environment(folder: Path) -> jinja2.Environment:
     return made
 
 
-def _policy(environment: jinja2.Environment, *names: str) -> Markup:
+def _policy(environment: jinja2.Environment, *names: str, asks: bool = False) -> Markup:
     """The page's Content-Security-Policy, and inline the scripts that it names by their hash.
 
     Nothing else runs, whatever a run's name or a message that the page shows may hold, and nothing
-    is loaded from anywhere.
+    is loaded from anywhere, but for what a script `asks` the server that the page came from.
     """
     assert environment.loader is not None
     sources = [environment.loader.get_source(environment, name)[0] for name in names]
@@ -48,6 +48,8 @@ def _policy(environment: jinja2.Environment, *names: str) -> Markup:
     rules = ["default-src 'none'", "img-src data:", "style-src 'unsafe-inline'"]
     if hashes:
         rules.append(f"script-src {' '.join(hashes)}")
+    if asks:
+        rules.append("connect-src 'self'")
     lines = [f'<meta http-equiv="Content-Security-Policy" content="{"; ".join(rules)}">']
     # A module waits for the page, and its names are its own.
     lines += [f'<script type="module">{source}</script>' for source in sources]

@@ -44,10 +44,12 @@ class Autoencoder:
         encode: Images, float32 [n, height, width, channels] in [0, 1], to posterior means, float32
             [n, latents].
         decode: Codes, float32 [n, latents], to images likewise.
+        parameter: What the decoder has learnt, float32, by its place in the decoder's code.
     """
 
     encode: Callable[[NDArray[np.float32]], NDArray[np.float32]]
     decode: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+    parameter: Callable[[int], NDArray[np.float32]]
 
 
 @contextmanager
@@ -74,7 +76,9 @@ def opened(runs: Sequence[RunFolder], shape: Sequence[int]) -> Iterator[list[Aut
             ]
             return np.concatenate(batches).clip(0, 1)
 
-        return Autoencoder(partial(worker.encode, number), decode)
+        return Autoencoder(
+            partial(worker.encode, number), decode, partial(worker.parameter, number)
+        )
 
     halves = [(run.model, run.decoder) for run in runs]
     if not halves:

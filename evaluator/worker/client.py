@@ -21,6 +21,7 @@ from evaluator import formats
 from evaluator.worker import confinement, operations
 from evaluator.worker.frames import (
     LARGEST_NUMBER,
+    LARGEST_PARAMETER,
     BrokenFrameError,
     Frame,
     Kind,
@@ -151,6 +152,22 @@ class Worker:
                 f"an image of the data set is {list(shape)}"
             )
         return images.astype(np.float32)
+
+    def parameter(self, model: int, place: int) -> np.ndarray:
+        """Asks one of several decoders for what it has learnt.
+
+        Args:
+            model: Its place among those that the process was started with.
+            place: Which parameter, in the order of the decoder's code.
+
+        Returns:
+            float32, of at most four axes and `LARGEST_PARAMETER` numbers.
+
+        Raises:
+            UserError: It can't be read, or has no such parameter.
+        """
+        request = Frame(Kind.PARAMETER, np.array([place], np.uint32), model)
+        return self._told(request, LARGEST_PARAMETER).astype(np.float32)
 
     def _told(self, request: Frame, most: int) -> np.ndarray:
         try:

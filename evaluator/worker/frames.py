@@ -19,11 +19,12 @@ _DTYPES = [np.dtype(name) for name in ("u1", "u2", "u4", "u8", "i1", "i2", "i4",
 _DTYPES += [np.dtype(name) for name in ("f2", "f4", "f8", "?")]
 MOST_AXES = 4
 LARGEST_NUMBER = 8
+LARGEST_PARAMETER = 2**24
 _MOST_TEXT = 8192
 
 
 class Kind(IntEnum):
-    """What a frame is: six requests, and four answers."""
+    """What a frame is: seven requests, and four answers."""
 
     # [n, h, w, c] in [0, 1], floats as they are.
     IMAGES = 1
@@ -36,6 +37,8 @@ class Kind(IntEnum):
     PIXELS_AS_FLOAT64 = 5
     # [n, latents], float32, for a decoder; here and in IMAGES the number says which model's.
     CODES = 6
+    # [1], which of a decoder's parameters; the number says which model's.
+    PARAMETER = 7
     READY = 16
     ARRAY = 17
     # A user's mistake, in a line that tells it; and any other error of the model.

@@ -62,14 +62,26 @@ def read(path: Path) -> Reading:
     return readers.get(file_kinds.kind_of(path).name, _read_pytorch)(path)
 
 
-def read_decoder(path: Path) -> Encode:
-    """Reads a TorchScript decoder, as training exports one.
+class Decoder(NamedTuple):
+    """A TorchScript decoder.
+
+    Attributes:
+        decode: Codes, float32 [n, latents], to images, float32 [n, h, w, c].
+        parameters: What it has learnt, in the order of its code.
+    """
+
+    decode: Encode
+    parameters: "list[torch.Tensor]"
+
+
+def read_decoder(path: Path) -> Decoder:
+    """Reads a decoder, as training exports one.
 
     Args:
         path: The file.
 
     Returns:
-        Codes, float32 [n, latents], to images, float32 [n, h, w, c].
+        The decoder.
 
     Raises:
         UserError: It can't be read.
@@ -85,7 +97,7 @@ def read_decoder(path: Path) -> Encode:
         with torch.no_grad():
             return decoder(torch.from_numpy(codes)).numpy().transpose(0, 2, 3, 1)
 
-    return decode
+    return Decoder(decode, list(decoder.parameters()))
 
 
 def _read_tfhub(path: Path) -> Reading:

@@ -16,6 +16,7 @@ import numpy as np
 from evaluator.worker import readers
 from evaluator.worker.frames import (
     LARGEST_NUMBER,
+    LARGEST_PARAMETER,
     MOST_AXES,
     BrokenFrameError,
     Frame,
@@ -74,12 +75,26 @@ def serve_autoencoders(files: list[Path], connection: socket.socket) -> None:
         connection: Where the requests come from.
     """
     read_encoder = functools.cache(readers.read)
-    read_decoder = functools.cache(readers.read_decoder)
+    cached = functools.cache(readers.read_decoder)
+
+    def read_decoder(request: Frame) -> readers.Decoder:
+        return cached(files[2 * request.number + 1])
+
     answers: dict[Kind, Answer] = {
         Kind.IMAGES: lambda request: read_encoder(files[2 * request.number]).encode(request.array),
-        Kind.CODES: lambda request: read_decoder(files[2 * request.number + 1])(request.array),
+        Kind.CODES: lambda request: read_decoder(request).decode(request.array),
+        Kind.PARAMETER: lambda request: _parameter(read_decoder(request), int(request.array[0])),
     }
     _serve(connection, files[0], answers)
+
+
+def _parameter(decoder: readers.Decoder, place: int) -> np.ndarray:
+    if place >= len(decoder.parameters):
+        raise UserError(f"the decoder has {len(decoder.parameters)} parameters")
+    parameter = decoder.parameters[place]
+    if parameter.numel() > LARGEST_PARAMETER:
+        raise UserError(f"the decoder has a parameter of {parameter.numel():,} numbers")
+    return parameter.detach().float().numpy()
 
 
 def _answers(reading: Reading) -> dict[Kind, Answer]:

@@ -452,7 +452,7 @@ def test_provenance_holds_every_field_of_both_files(page: Page) -> None:
 def test_provenance_is_folded_into_one_line_that_can_be_copied(page: Page) -> None:
     told = "Commit 0123abcd; trained with beta_tcvae on mpi3d_mini, seed 3; scored by the reference"
     assert told in page.text
-    (button,) = page.every("button")
+    (button,) = [one for one in page.every("button") if "data-copies" in one]
     # The script shows it.
     assert "hidden" in button
     assert button["data-copies"] in [part.get("id") for part in page.every("div")]
@@ -549,8 +549,9 @@ def test_hostile_text_from_every_file_is_escaped(run_folder: Path, dataset: Data
     quoted = '"' + hostile.replace('"', '""') + '"'
     history.write_text(history.read_text().replace("total_correlation", quoted))
     page = report(run_folder, dataset)
-    # A script of ours is a module, which the policy names by its hash.
-    assert all(script == {"type": "module"} for script in page.every("script"))
+    # A script of ours is a module, which the policy names by its hash, or numbers, which don't run.
+    own = [{"type": "module"}, {"type": "application/json", "id": "moving-content"}]
+    assert all(script in own for script in page.every("script"))
     assert all(image["src"].startswith("data:image/") for image in page.every("img"))
     assert not [name for _, found in page.elements for name in found if name.startswith("on")]
     assert "{{ 7*7 }}" in page.text

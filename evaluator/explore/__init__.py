@@ -1,0 +1,1 @@
+"""A run's page, served with its decoder."""
