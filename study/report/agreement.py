@@ -19,6 +19,9 @@ from evaluator.intervals import CONFIDENCE
 DRAWS = 10_000
 """Of a bootstrap."""
 
+LEAST_RUNS = 5
+"""Of fewer, even the same order is likelier than 5% by chance, and draws of them hide that."""
+
 _SEED = 0
 
 _Floats = NDArray[np.float64]
@@ -43,7 +46,8 @@ def correlations(scores: pd.DataFrame, pairs: Iterable[tuple[str, str]]) -> pd.D
     Returns:
         One row a pair: `first`, `second`, `runs` that have both, `kendall`, `kendall_low`,
         `kendall_high`, `spearman`, `spearman_low` and `spearman_high`. NaN where a column is
-        constant, or under three runs; the intervals also where most draws are constant.
+        constant, or under three runs; the intervals also under `LEAST_RUNS` runs, and where most
+        draws are constant.
     """
     weights = _bootstrap_weights(scores)
     rows = []
@@ -57,8 +61,9 @@ def correlations(scores: pd.DataFrame, pairs: Iterable[tuple[str, str]]) -> pd.D
             if runs > 2:
                 every = np.ones((1, runs))
                 estimate = float(correlate(x[known], y[known], every)[0])
-                draws = correlate(x[known], y[known], weights[:, known])
-                low, high = _percentile_interval(draws) if not math.isnan(estimate) else (low, high)
+                if runs >= LEAST_RUNS and not math.isnan(estimate):
+                    draws = correlate(x[known], y[known], weights[:, known])
+                    low, high = _percentile_interval(draws)
             row |= {name: estimate, f"{name}_low": low, f"{name}_high": high}
         rows.append(row)
     return pd.DataFrame(rows)

@@ -312,7 +312,9 @@ def _rank_panels(results: Results, analysis: _Analysis) -> list[Panel]:
 def _title(results: Results) -> str:
     methods = wording.counted(len(results.labels), "method")
     metrics = wording.counted(len(results.metrics), "metric")
-    return f"{methods} on {results.settings['dataset']}, {metrics}, and whether they agree"
+    # Of one's own data the setting is a path.
+    names = wording.listed(sorted({str(run.record["dataset"]) for run in results.runs}))
+    return f"{methods} on {names}, {metrics}, and whether they agree"
 
 
 def _facts(results: Results) -> list[tuple[str, str]]:

@@ -203,6 +203,7 @@ def latents(results: Results) -> pd.DataFrame:
 _MOST_STEPS = 2**53
 _LARGEST = float(np.finfo(np.float32).max)
 
+_ENDED = {"failed": "training failed", "untrained": "no step was trained"}
 _IDENTITY = ("run", "method", "variant", "label", "seed")
 
 
@@ -257,7 +258,8 @@ def _label(method: str, variant: str) -> str:
 def _read_run(folder: RunFolder, entry: Mapping[str, Any], label: str) -> Run:
     record = _read(read_object, folder.record, "not started")
     if record.get("status") != "finished":
-        raise _NotReadyError(f"training is {record.get('status')}")
+        status = record.get("status")
+        raise _NotReadyError(_ENDED.get(str(status), f"training is {status}"))
     steps = record.get("steps")
     if type(steps) is not int or not 0 <= steps < _MOST_STEPS:
         raise _NotReadyError("training/run.json tells no number of steps")

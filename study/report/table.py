@@ -72,13 +72,16 @@ def summarise(scores: pd.DataFrame) -> pd.DataFrame:
         `method`, `metric`, `mean`, `half_width` of the 95% interval (NaN under two runs), `runs`
         that the mean is taken over, whether it is the `best` of several, and `paper` and
         `difference` (this study minus the paper; NaN for a method that the paper has not, and
-        for the sum of fewer metrics than the paper's).
+        for sums over fewer metrics, or without one of the methods, that the paper's are over).
     """
     metrics = [name for name in METRIC_TITLES if name in scores]
     means = scores.groupby("label", sort=False)[metrics].mean()
     sums = normalised_sums(means)
     runs = scores.assign(**{NORMALISED_SUM: run_sums(scores)})
     published = table_1()
+    is_papers_sum = len(metrics) == len(METRIC_TITLES) and set(published.index) <= set(
+        scores["method"]
+    )
     rows = []
     for label, own in runs.groupby("label", sort=False):
         method = own["method"].iloc[0]
@@ -87,7 +90,7 @@ def summarise(scores: pd.DataFrame) -> pd.DataFrame:
             mean = sums[label] if metric == NORMALISED_SUM else means.loc[label, metric]
             half_width = t_interval(values).half_width if len(values) > 1 else math.nan
             paper = published[metric].get(method, math.nan)
-            if metric == NORMALISED_SUM and len(metrics) < len(METRIC_TITLES):
+            if metric == NORMALISED_SUM and not is_papers_sum:
                 paper = math.nan
             rows.append((label, method, metric, mean, half_width, len(values), paper, mean - paper))
     columns = ["label", "method", "metric", "mean", "half_width", "runs", "paper", "difference"]

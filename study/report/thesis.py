@@ -31,6 +31,9 @@ SUPPORTS, OPPOSES, OPEN = (
     "leaves the thesis open",
 )
 
+LEAST_CASES = 30
+"""Fewer pairs of methods by pairs of seeds than this tell nothing of the noise in their order."""
+
 _QUANTITIES = {
     "latents_in_use": "the latents in use",
     "reconstruction_error": "the reconstruction error",
@@ -66,17 +69,20 @@ def on_worth(summary: pd.DataFrame, untrained: Mapping[str, Band]) -> Finding:
     highest = known["metric"].map({metric: band.high for metric, band in untrained.items()})
     above = known[known["mean"] > highest]
     clear = known[known["mean"] - known["half_width"] > highest]
-    means = f"{counted(len(known), 'mean')} in Table 1"
+    means = f"the {counted(len(known), 'mean')} in Table 1"
     detail = (
         "A mean stands above when it is higher than the highest score of constants, noise, "
-        "untrained encoders, random projections and principal components of the pixels. "
-        f"Of {means}, {len(above)} {'does' if len(above) == 1 else 'do'}, {len(clear)} of them "
-        "with the whole interval."
+        "untrained encoders, random projections and principal components of the pixels."
     )
     if above.empty:
         return Finding(detail, f"None of {means} is above what models without training score.")
+    if known["half_width"].notna().any():
+        detail += (
+            f" Of the {len(above)} that {'does' if len(above) == 1 else 'do'}, {len(clear)} "
+            f"{'does' if len(clear) == 1 else 'do'} so with the whole interval."
+        )
     if len(above) == len(known):
-        return Finding(detail, f"All {means} are above what models without training score.")
+        return Finding(detail, f"All of {means} are above what models without training score.")
     by_method = [
         f"{label} by {listed(_titles(own['metric']))}"
         for label, own in above.groupby("label", sort=False)
@@ -104,6 +110,8 @@ def on_papers_order(orders: pd.DataFrame) -> Finding:
     detail = (
         f"Kendall's τ of this study's order and the paper's is {listed(told)}; 1 is the same order."
     )
+    if known["methods"].max() < agreement.LEAST_RUNS:
+        return Finding(f"{detail} Of fewer than {agreement.LEAST_RUNS} methods it may be chance.")
     near = (known["kendall"] >= CLOSE) & (known["p"] < SIGNIFICANCE)
     same, other = (_titles(known.loc[rows, "metric"]) for rows in (near, ~near))
     if not same:
@@ -226,6 +234,10 @@ def on_orders(orders: pd.DataFrame, seeds: pd.DataFrame) -> Finding:
         f"two metrics order the same runs differently in {percent(single)} of cases, and one "
         f"metric the runs of two seeds in {percent(own)}"
     )
+    if seeds["pairs"].sum() < LEAST_CASES:
+        return Finding(
+            detail, f"It takes more methods or seeds to tell noise from difference: {shares}.", OPEN
+        )
     if single > own + EQUAL:
         return Finding(
             detail, f"The metrics measure different things, beyond noise: {shares}.", SUPPORTS
@@ -253,23 +265,23 @@ def on_components(components: pd.DataFrame) -> Finding:
         f"The F test tells methods apart (p < {SIGNIFICANCE}) by {int(apart.sum())} of "
         f"{counted(len(known), 'metric')}."
     )
-    # What a seed does to all methods alike does not change their order within it.
-    below = known["method"] < known["rest"]
-    noisy, telling = (_titles(known.loc[rows, "metric"]) for rows in (below, ~below))
-    if not noisy:
-        return Finding(
-            detail,
-            "By every metric, methods differ more than two runs of one method from the same "
-            "weights do: each measures something that repeats.",
-            OPPOSES,
-        )
-    statement = (
-        f"By {listed(noisy)}, methods differ less than two runs of one method from the same "
-        "weights do, so single runs, as the paper's, can't rank them"
+    below = known["high"] < 0.5
+    noisy, telling, other = (
+        _titles(known.loc[rows, "metric"]) for rows in (below, ~below & apart, ~below & ~apart)
     )
+    parts = []
+    if noisy:
+        parts.append(
+            f"by {listed(noisy)}, methods differ less than two runs of one method do, so single "
+            "runs, as the paper's, can't rank them"
+        )
     if telling:
-        statement += f"; by {listed(telling)}, they differ more"
-    return Finding(detail, f"{statement}.", SUPPORTS)
+        parts.append(f"by {listed(telling)}, methods differ by more than noise")
+    if other:
+        parts.append(f"by {listed(other)}, it takes more runs to tell methods from noise")
+    statement = "; ".join(parts)
+    bearing = SUPPORTS if noisy else OPEN if other else OPPOSES
+    return Finding(detail, f"{statement[0].upper()}{statement[1:]}.", bearing)
 
 
 def on_model(against: pd.DataFrame, scores: pd.DataFrame, summary: pd.DataFrame) -> Finding:
@@ -309,11 +321,13 @@ def on_model(against: pd.DataFrame, scores: pd.DataFrame, summary: pd.DataFrame)
             f"({in_use.max():.3g} on average), so the paper's observation can't be looked for."
         )
     place = sums.rank(ascending=False, method="min").astype(int)[most[0]]
+    named = {1: "first", len(sums): "last"}.get(place, f"{place} of {len(sums)}")
     statement = (
-        f"{most[0]} has the most latents in use ({in_use.max():.3g} on average) and comes "
-        f"{'last' if place == len(sums) else f'{place} of {len(sums)}'} by the normalised sum; in "
-        "the paper, DIP-VAE-II had the most and came last."
+        f"{most[0]} has the most latents in use ({in_use.max():.3g} on average) and comes {named} "
+        "by the normalised sum; in the paper, DIP-VAE-II had the most and came last."
     )
+    if len(sums) == 2:
+        return Finding(detail, statement, OPEN)
     return Finding(detail, statement, SUPPORTS if place == len(sums) else OPPOSES)
 
 

@@ -277,3 +277,10 @@ def test_methods_without_noise_explain_everything():
     row = components(table(np.array([[1.0, 1.0], [2.0, 2.0]])))
     assert row[["share", "low", "high", "p"]].tolist() == [1, 1, 1, 0]
     assert math.isinf(row["f"])
+
+
+def test_four_runs_have_no_interval_since_their_order_may_be_chance():
+    scores = pd.DataFrame({"label": list("aabb"), "seed": [0, 1] * 2, "x": range(4), "y": range(4)})
+    (row,) = agreement.correlations(scores, [("x", "y")]).to_dict("records")
+    assert row["kendall"] == row["spearman"] == 1
+    assert all(math.isnan(row[name]) for name in ("kendall_low", "spearman_high"))

@@ -158,7 +158,7 @@ def test_each_question_has_an_answer_and_the_answers_stand_above_all(page):
     ids = {attributes.get("id") for _, attributes in page.elements}
     assert {answer[1:] for answer in answers[:6]} <= ids
     assert page.text.index("In short") < page.text.index("Table 1")
-    assert re.search(r"Of the answers below, \d speak for it, \d against it, and \d", page.text)
+    assert re.search(r"The answers below: \d for it, \d against it, \d open", page.text)
 
 
 def test_every_number_is_in_a_file_too(whole):
@@ -446,6 +446,14 @@ def test_scores_at_the_end_of_floating_point_leave_a_page(drawn, score):
 def test_a_folder_that_is_no_study_is_refused(tmp_path):
     with pytest.raises(UserError, match="there is no"):
         write_report(tmp_path)
+
+
+def test_ones_own_data_is_named_and_not_by_its_path(drawn):
+    folder = drawn.write(methods=("vae",), seeds=(0,), metrics=("mig",), dataset="squares")
+    plan = json.loads((folder / "study.json").read_text())
+    plan["study"]["dataset"] = "/home/somebody/squares.npz"
+    drawn.write_json(folder / "study.json", plan)
+    assert report(folder).text.startswith("1 method on squares, 1 metric, and whether they agree")
 
 
 def test_figures_of_an_earlier_report_are_removed(drawn):

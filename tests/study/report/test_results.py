@@ -93,6 +93,7 @@ NO_STEPS = "training/run.json tells no number of steps"
         ("training/run.json", "[" * 100_000, "run.json is unreadable"),
         ("training/run.json", '{"status": "interrupted"}', "training is interrupted"),
         ("training/run.json", '{"status": "running", "steps": 3}', "training is running"),
+        ("training/run.json", '{"status": "failed"}', "training failed"),
         ("training/run.json", finished(steps=True), "training/run.json tells no number of steps"),
         ("training/run.json", finished(steps=-1), "training/run.json tells no number of steps"),
         (

@@ -171,6 +171,12 @@ def test_the_sum_of_fewer_metrics_is_not_held_against_the_papers(two):
     assert math.isnan(cell(table.summarise(two), "β-VAE", NORMALISED_SUM)["paper"])
 
 
+def test_the_sum_of_fewer_methods_is_not_held_against_the_papers(paper):
+    summary = table.summarise(paper[paper["method"] != "dip_vae_ii"])
+    assert math.isnan(cell(summary, "β-VAE", NORMALISED_SUM)["difference"])
+    assert not math.isnan(cell(summary, "β-VAE", "mig")["difference"])
+
+
 def test_a_method_that_the_paper_has_not_is_shown_without_its_values():
     summary = table.summarise(runs(vae=[(0.1, 0.5)], beta_vae=[(0.2, 0.4)]))
     assert math.isnan(cell(summary, "VAE", "mig")["paper"])
