@@ -309,7 +309,7 @@ def begin(
 
 def score(
     model: "str | Path | torch.nn.Module | Callable[[Any], Any]",
-    dataset: str | Dataset,
+    dataset: str | Path | Dataset,
     *,
     metrics: Sequence[str] = (),
     seed: int = 0,
@@ -336,7 +336,7 @@ def score(
             in [0, 1] to codes [n, latents], which is scored in `eval()` mode on the device that it
             is on, and handed back in its own mode; or a function of such images, which gets them
             as a numpy array and, if it refuses that, as a PyTorch tensor on the CPU.
-        dataset: A data set, or the name of one in the folder of data sets.
+        dataset: A data set, the name of one in the folder of data sets, or the path of one's own.
         metrics: Names from `evaluator.metrics.ALL_METRICS`; none means the challenge's five.
         seed: Of every generator; the challenge's is 0.
         repeats: How many seeds, from `seed` on; from two on there are `intervals`.
@@ -377,8 +377,22 @@ def score(
                 "device, layout, dtype and output are for modules and functions: a file says itself"
             )
         model = formats.find(Path(model), allow_pickle)
-    if isinstance(dataset, str):
-        dataset = datasets.load(dataset)
+    elif isinstance(model, type) or not callable(model):
+        what = (
+            f"the class {model.__name__}"
+            if isinstance(model, type)
+            else f"a {type(model).__name__}"
+        )
+        raise UserError(
+            f"model is {what}: give a folder, a module or a function of images; evaluator.score_codes "
+            "scores codes"
+        )
+    if isinstance(dataset, str | Path):
+        dataset = datasets.load(str(dataset))
+    if not isinstance(dataset, Dataset):
+        raise UserError(
+            f"dataset is a {type(dataset).__name__}: give a name, a path or a submission.datasets.Dataset"
+        )
     # Batches are filled up, which would encode the images over and over.
     batch_size = min(batch_size, len(dataset.images))
     with (

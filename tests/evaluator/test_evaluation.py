@@ -158,6 +158,21 @@ def test_a_wrong_argument_is_told_before_anything_is_read(options, message):
         evaluator.score("nowhere", "nothing", **options)
 
 
+@pytest.mark.parametrize(
+    ("model", "given", "line"),
+    [
+        (torch.nn.Flatten, "mpi3d_mini", "the class Flatten"),
+        (np.zeros((9, 2)), "mpi3d_mini", "model is a ndarray: .* score_codes scores codes"),
+        (None, "mpi3d_mini", "model is a NoneType"),
+        (len, np.zeros((9, 64, 64, 3)), "dataset is a ndarray: give a name, a path or"),
+        (len, Path("no/such.npz"), "there is no /.*no/such.npz"),
+    ],
+)
+def test_what_is_no_model_or_data_set_is_told_by_its_type(model, given, line):
+    with pytest.raises(UserError, match=line):
+        evaluator.score(model, given)
+
+
 def test_the_package_is_imported_without_anything_heavy():
     program = (
         "import sys, evaluator; print(sorted({'torch', 'tensorflow', 'numpy'} & set(sys.modules)))"

@@ -102,6 +102,8 @@ MEMORIES = {
     "a stack that grows": "system_call(9, 0, limit, 3, 0x122, -1, 0)",
 }
 ALLOWED = {
+    # PyTorch's build for CUDA does, when it is imported.
+    "asking for a system's library": "__import__('ctypes.util').util.find_library('dl')",
     "its own file": "assert open(f'{model}/model').read() == 'weights'",
     "a place for what nobody reads": "open('/dev/null', 'w').write('x')",
     "threads": "run_in_thread()",
