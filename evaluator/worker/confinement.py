@@ -157,8 +157,8 @@ def _expect_no_folder() -> None:
     tempfile.tempdir = NOWHERE
     # PyTorch wants to make this one, and is content that it is there.
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = "/"
-    # PyTorch's build for CUDA asks for libdl when it is imported, which would have gcc write a file; it
-    # goes on without an answer.
+    # PyTorch's build for CUDA asks for libdl when it is imported, which would have gcc write a
+    # file; it goes on without an answer.
     ctypes.util.find_library = lambda name: None
     # It fails without one, and Keras, which imports it where it is, doesn't need it.
     sys.modules["matplotlib"] = None  # type: ignore[assignment]
