@@ -384,14 +384,15 @@ def score(
             else f"a {type(model).__name__}"
         )
         raise UserError(
-            f"model is {what}: give a folder, a module or a function of images; evaluator.score_codes "
-            "scores codes"
+            f"model is {what}: give a folder, a module or a function of images; "
+            "evaluator.score_codes scores codes"
         )
     if isinstance(dataset, str | Path):
         dataset = datasets.load(str(dataset))
     if not isinstance(dataset, Dataset):
         raise UserError(
-            f"dataset is a {type(dataset).__name__}: give a name, a path or a submission.datasets.Dataset"
+            f"dataset is a {type(dataset).__name__}: give a name, a path or a "
+            "submission.datasets.Dataset"
         )
     # Batches are filled up, which would encode the images over and over.
     batch_size = min(batch_size, len(dataset.images))

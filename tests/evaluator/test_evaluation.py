@@ -162,7 +162,7 @@ def test_a_wrong_argument_is_told_before_anything_is_read(options, message):
     ("model", "given", "line"),
     [
         (torch.nn.Flatten, "mpi3d_mini", "the class Flatten"),
-        (np.zeros((9, 2)), "mpi3d_mini", "model is a ndarray: .* score_codes scores codes"),
+        (np.zeros((9, 2)), "mpi3d_mini", "model is a ndarray: .*score_codes scores codes"),
         (None, "mpi3d_mini", "model is a NoneType"),
         (len, np.zeros((9, 64, 64, 3)), "dataset is a ndarray: give a name, a path or"),
         (len, Path("no/such.npz"), "there is no /.*no/such.npz"),
