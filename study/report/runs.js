@@ -84,8 +84,8 @@ headings[0].before(make("th", { className: "pick", scope: "col" }, "Compare"));
 function compare() {
   const chosen = rows.filter((_, place) => boxes[place].checked);
   compared.replaceChildren();
-  tell(chosen.length ? `${chosen.length} ticked` : "");
-  if (chosen.length < 2) return;
+  if (chosen.length < 2) return tell(chosen.length ? "tick another run to compare" : "");
+  tell(`${chosen.length} side by side below the table`);
   const clear = make("button", { type: "button" }, "Tick none");
   clear.onclick = () => {
     for (const box of boxes) box.checked = false;

@@ -390,7 +390,7 @@ def test_runs_are_sorted_filtered_and_compared_by_a_click(whole, tmp_path):
     assert found["filtered"] == ["Factor-VAE 2"]
     # The first row in view is that of the lowest MIG, and the next one's is the next.
     assert found["alone"] == ""
-    assert found["status"] == "1 of 17 runs shown; 2 ticked"
+    assert found["status"] == "1 of 17 runs shown; 2 side by side below the table"
     last, second = (order.iloc[place] for place in (-1, -2))
     pair = sorted((last, second), key=lambda run: list(scores["run"]).index(run["run"]))
     mig = next(cells for cells in found["cells"] if cells[0] == "MIG")
