@@ -153,7 +153,9 @@ def test_the_runs_decoder_answers_a_browser_until_ctrl_c(run: Path) -> None:
     found = re.fullmatch(rf"{run} is shown at (http://127\.0\.0\.1:\d+/) until Ctrl-C\n", line)
     assert found is not None
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox"], timeout=120_000
+        )
         tab = browser.new_page()
         tab.set_default_timeout(120_000)
         logged: list[str] = []
