@@ -55,8 +55,13 @@ def _show(comparison: tables.Comparison) -> None:
     console = Console(markup=False, highlight=False)
     first = comparison.rows[0].run.scores.provenance
     title = f"{first.get('dataset')}, preset {first.get('preset')}, engine {first.get('engine')}"
+    if comparison.protocol != "challenge":
+        title += f", {comparison.protocol} protocol (not the challenge's)"
     console.print(tables.for_terminal(comparison, title))
     console.print(", ".join(comparison.columns), soft_wrap=True)
+    for row in comparison.rows:
+        if row.run.unproven:
+            console.print(f"unproven: {row.run.name}: {row.run.unproven}", soft_wrap=True)
     names = [*comparison.metrics, "sum"]
     unknown = 0
     for one, other, differences in pairs([row.run for row in comparison.rows], comparison.metrics):

@@ -43,6 +43,16 @@ class Run:
         return listed if len(listed) == len(self.seeds) > 1 else (score,)
 
     @property
+    def protocol(self) -> str:
+        """`challenge`, or `sampled`: of rows that cover no grid of the factors."""
+        return str(self.scores.provenance.get("protocol", "challenge"))
+
+    @property
+    def unproven(self) -> str:
+        """Why its scores prove less than others; empty where they don't."""
+        return str(self.scores.provenance.get("unproven") or "")
+
+    @property
     def seeds(self) -> tuple[float, ...]:
         """Of the draws, where there are several; else empty."""
         return finite_numbers(self.scores.repeats.get("seeds"))
@@ -85,7 +95,7 @@ def check_comparable(runs: Sequence[Run]) -> None:
         for what, told in (
             ("data sets", _data_set),
             ("engines", lambda run: run.scores.provenance.get("engine")),
-            ("protocols", lambda run: run.scores.provenance.get("protocol", "challenge")),
+            ("protocols", lambda run: run.protocol),
         ):
             one, two = told(first), told(other)
             if one != two:

@@ -57,12 +57,20 @@ class Comparison:
     rows: tuple[Row, ...]
 
     @property
+    def protocol(self) -> str:
+        """By which all runs were scored."""
+        return self.rows[0].run.protocol
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """Of the three numbers that are made of all metrics: what each is."""
-        if len(self.metrics) == len(METRICS):
+        if len(self.metrics) < len(METRICS):
+            of = f"of {len(self.metrics)} metrics"
+        elif self.protocol != "challenge":
+            of = f"of {self.protocol} scores"
+        else:
             return SUM, NORMALISED, MEAN_RANK
-        count = f"of {len(self.metrics)} metrics"
-        return tuple(f"{name.split(' (')[0]} {count}" for name in (SUM, NORMALISED, MEAN_RANK))
+        return tuple(f"{name.split(' (')[0]} {of}" for name in (SUM, NORMALISED, MEAN_RANK))
 
 
 def compare(runs: Sequence[Run], metrics: Sequence[str]) -> Comparison:
@@ -125,7 +133,8 @@ def as_csv(comparison: Comparison) -> str:
         for name in comparison.metrics
         for column in (name, f"{name}_mean", f"{name}_half_width")
     ]
-    writer.writerow(["run", "participant", *of_metrics, "sum", "normalised_sum", "mean_rank"])
+    of_all = ["sum", "normalised_sum", "mean_rank"]
+    writer.writerow(["run", "participant", *of_metrics, *of_all, "protocol", "unproven"])
     for row in comparison.rows:
         numbers = [
             number
@@ -138,6 +147,8 @@ def as_csv(comparison: Comparison) -> str:
                 row.run.name,
                 row.run.participant,
                 *("" if math.isnan(number) else repr(number) for number in numbers),
+                row.run.protocol,
+                row.run.unproven,
             ]
         )
     return file.getvalue()
@@ -177,7 +188,8 @@ def cells(row: Row) -> tuple[str, ...]:
         for score, mean, half in zip(row.scores, row.means, row.half_widths, strict=True)
     ]
     rank = NOTHING if math.isnan(row.mean_rank) else f"{row.mean_rank:.2f}"
-    return row.run.name, *scores, number(row.sum), number(row.normalised), rank
+    name = f"{row.run.name} (unproven)" if row.run.unproven else row.run.name
+    return name, *scores, number(row.sum), number(row.normalised), rank
 
 
 def number(value: float) -> str:

@@ -4,8 +4,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+import evaluator
 from evaluator.compare.__main__ import main
 from submission.errors import UserError
 
@@ -83,6 +85,45 @@ def test_what_cannot_be_compared_is_refused(
 ) -> None:
     message = refusal(monkeypatch, write_run("a", *LOW), write_run("b", *LOW, **other))
     assert "in one table" in message and words in message
+
+
+def test_what_proves_less_is_marked_wherever_it_is_ranked(
+    write_run, monkeypatch, capsys, tmp_path: Path
+) -> None:
+    a, b = write_run("a", *LOW), write_run("b", *HIGH, unproven="no model was run")
+    page = tmp_path / "compare.html"
+    run(monkeypatch, a, b, "--output", page)
+    told = capsys.readouterr().out
+    assert re.search(r"b\s+\(unproven\)", told) and "unproven: b: no model was run" in told
+    assert "unproven: a" not in told
+    assert "The scores of b are unproven: no model was run." in page.read_text()
+    for form, words in (("--markdown", "| b (unproven) |"), ("--latex", "b (unproven) &")):
+        run(monkeypatch, a, b, form)
+        assert words in capsys.readouterr().out
+    run(monkeypatch, a, b, "--csv")
+    rows = csv.DictReader(capsys.readouterr().out.splitlines())
+    assert [row["unproven"] for row in rows] == ["no model was run", ""]
+
+
+def test_sampled_scores_make_neither_the_challenges_rank_nor_the_papers_sum(
+    write_run, monkeypatch, capsys
+) -> None:
+    runs = [write_run(name, *LOW, protocol="sampled") for name in "ab"]
+    run(monkeypatch, *runs)
+    told = capsys.readouterr().out
+    assert "sampled protocol (not the challenge's)" in told
+    assert "mean rank of sampled scores" in told and "rank (challenge's)" not in told
+
+
+def test_given_codes_of_a_grid_and_of_some_of_its_rows_are_not_ranked_together(
+    monkeypatch, tmp_path: Path
+) -> None:
+    codes = np.random.RandomState(0).standard_normal((120, 3))
+    factors = np.stack(np.unravel_index(np.arange(120), (4, 5, 6)), axis=1)
+    for name, rows in (("grid", 120), ("rows", 100)):
+        evaluation = evaluator.score_codes(codes[:rows], factors[:rows], metrics=["mig"])
+        evaluation.write(tmp_path / name)
+    assert "can't be ranked" in refusal(monkeypatch, tmp_path / "grid", tmp_path / "rows")
 
 
 def test_mistakes_are_told_in_one_line(write_run, monkeypatch, tmp_path: Path) -> None:
