@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluator.latents import Latents
+from evaluator.latents import LEAST_VARIANCE, Latents
 from evaluator.report.inline_images import webp_of_png
 from evaluator.report.moving import Moving, Slider, prepare
 from evaluator.report.traversals import (
@@ -19,7 +19,6 @@ from evaluator.report.traversals import (
     animate,
     first_images,
     model_missing,
-    no_latents,
     opened,
     strip_png,
     traverse,
@@ -110,7 +109,9 @@ class RunPictures:
         error: Mean squared error a pixel over the sample.
         latents: Those in use, by how much they change; 20 at most, those of the largest variance.
         others: Of the other latents the 20 of the largest variance, likewise.
-        no_latents: Why there are none in use.
+        in_use: How many latents are.
+        ignored: How many aren't.
+        recorded: Whether training recorded which; else the variance over the sample decides.
         animation: `latents` in motion; None where there are none.
         factors: Each scored factor changed.
         no_factors: Why there are none.
@@ -122,7 +123,9 @@ class RunPictures:
     error: float
     latents: list[MovedLatent]
     others: list[MovedLatent]
-    no_latents: str
+    in_use: int
+    ignored: int
+    recorded: bool
     animation: Animation | None
     factors: list[ChangedFactor]
     no_factors: str
@@ -138,7 +141,7 @@ def draw_run(
     Args:
         run_folder: Holds `representation/pytorch_model.pt` and `training/decoder.pt`, or not.
         dataset: Where the images are drawn from.
-        latents: Which are in use; None if unknown.
+        latents: Which are in use, by the record of training; None if it doesn't tell.
         served: Whether a server will decode what the reader moves.
 
     Returns:
@@ -167,7 +170,7 @@ def pictures_of(
     Args:
         model: The exported model.
         dataset: Where the images are drawn from.
-        latents: Which are in use; None if unknown.
+        latents: Which are in use, by the record of training; None if it doesn't tell.
         served: Whether a server will decode what the reader moves.
 
     Returns:
@@ -186,9 +189,8 @@ def pictures_of(
         raise UserError("codes or images are not finite")
     errors = np.square(images - decoded).mean(axis=(1, 2, 3), dtype=np.float64)
     spread = float(np.sqrt(2 * decoded.var(axis=0, dtype=np.float64).mean()))
-    no_use = no_latents(latents, first.shape[1])
-    in_use: Sequence[int] = latents.in_use if latents and not no_use else ()
-    ignored: Sequence[int] = latents.ignored if latents and len(latents.kl) == len(codes[0]) else ()
+    recorded = latents is not None and len(latents.kl) == codes.shape[1]
+    in_use, ignored = (latents.in_use, latents.ignored) if latents and recorded else _parted(codes)
 
     def moved(which: Sequence[int]) -> list[MovedLatent]:
         rows = [_moved(model, first, codes, latent, spread) for latent in which]
@@ -205,13 +207,23 @@ def pictures_of(
         error=float(errors.mean()),
         latents=shown,
         others=moved([*in_use[MOST_TRAVERSALS:], *ignored][:MOST_TRAVERSALS]),
-        no_latents=no_use,
+        in_use=len(in_use),
+        ignored=len(ignored),
+        recorded=recorded,
         animation=_swing(model, first[0], shown) if shown else None,
         factors=factors,
         no_factors=no_factors,
         errors=_errors(dataset, sample, errors),
         moving=prepare(model, originals, first, sliders, served) if shown else None,
     )
+
+
+def _parted(codes: NDArray[np.float32]) -> tuple[Sequence[int], Sequence[int]]:
+    """Latents that vary over a sample and those that don't, by falling variance."""
+    variance = codes.var(axis=0, dtype=np.float64)
+    order = np.argsort(-variance, kind="stable").tolist()
+    in_use = [latent for latent in order if variance[latent] > LEAST_VARIANCE]
+    return in_use, order[len(in_use) :]
 
 
 def _moved(

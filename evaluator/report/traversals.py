@@ -274,20 +274,6 @@ def model_missing(run: RunFolder) -> str:
     return ""
 
 
-def no_latents(latents: Latents | None, count: int) -> str:
-    """Why no latent can be shown as one in use, in a sentence; "" if some can.
-
-    Args:
-        latents: Those of the training's record; None if unknown.
-        count: How many the encoder has.
-    """
-    if latents is None:
-        return NOT_RECORDED
-    if len(latents.kl) != count:
-        return f"training/run.json has {len(latents.kl)} latents, the encoder {count}"
-    return "" if latents.in_use else f"all {count} latents are ignored"
-
-
 def _try(
     model: Autoencoder, dataset: Dataset, latents: Latents | None
 ) -> tuple[Pictures | None, str]:
@@ -300,7 +286,7 @@ def _try(
 
 def _draw(model: Autoencoder, dataset: Dataset, latents: Latents | None) -> Pictures:
     (code,) = model.encode(first_images(dataset)[1][:1])
-    reason = no_latents(latents, len(code))
+    reason = _no_latents(latents, len(code))
     values = np.linspace(-TRAVERSAL_RANGE, TRAVERSAL_RANGE, IMAGES_IN_A_ROW)
     rows = []
     if latents is not None and not reason:
@@ -309,6 +295,15 @@ def _draw(model: Autoencoder, dataset: Dataset, latents: Latents | None) -> Pict
             for latent in latents.in_use[:MOST_TRAVERSALS]
         ]
     return Pictures(rows, values.tolist(), reason)
+
+
+def _no_latents(latents: Latents | None, count: int) -> str:
+    """Why none of an encoder's latents is known to be in use, in a sentence; "" if some is."""
+    if latents is None:
+        return NOT_RECORDED
+    if len(latents.kl) != count:
+        return f"training/run.json has {len(latents.kl)} latents, the encoder {count}"
+    return "" if latents.in_use else f"all {count} latents are ignored"
 
 
 def first_images(dataset: Dataset) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

@@ -108,6 +108,15 @@ def test_the_others_are_kept_apart(pictures: RunPictures) -> None:
     assert (other.latent, other.low, other.high, other.change) == (3, 0, 0, 0)
 
 
+def test_without_a_record_latents_that_vary_are_in_use(
+    model: Autoencoder, dataset: Dataset, pictures: RunPictures
+) -> None:
+    unrecorded = pictures_of(model, dataset, None)
+    assert not unrecorded.recorded
+    assert unrecorded.latents == pictures.latents
+    assert unrecorded.others == pictures.others
+
+
 def test_a_factor_moves_what_tells_it_alone_by_all_of_its_variance(pictures: RunPictures) -> None:
     colour, size = pictures.factors
     assert (colour.name, colour.values) == ("colour", ["0", "1"])
