@@ -286,7 +286,7 @@ def _try(
 
 def _draw(model: Autoencoder, dataset: Dataset, latents: Latents | None) -> Pictures:
     (code,) = model.encode(first_images(dataset)[1][:1])
-    reason = _no_latents(latents, len(code))
+    reason = no_latents(latents, len(code))
     values = np.linspace(-TRAVERSAL_RANGE, TRAVERSAL_RANGE, IMAGES_IN_A_ROW)
     rows = []
     if latents is not None and not reason:
@@ -297,8 +297,13 @@ def _draw(model: Autoencoder, dataset: Dataset, latents: Latents | None) -> Pict
     return Pictures(rows, values.tolist(), reason)
 
 
-def _no_latents(latents: Latents | None, count: int) -> str:
-    """Why none of an encoder's latents is known to be in use, in a sentence; "" if some is."""
+def no_latents(latents: Latents | None, count: int) -> str:
+    """Why none of an encoder's latents is recorded as in use, in a sentence; "" if some is.
+
+    Args:
+        latents: Those of the training's record; None if it doesn't tell.
+        count: How many the encoder has.
+    """
     if latents is None:
         return NOT_RECORDED
     if len(latents.kl) != count:
