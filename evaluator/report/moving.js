@@ -103,7 +103,10 @@ function draw(pixels) {
 }
 
 async function ask() {
-  const answer = await fetch("decode", { method: "POST", body: Float32Array.from(code) });
+  const request = { method: "POST", body: Float32Array.from(code) };
+  const answer = await fetch("decode", request).catch(() => {
+    throw new Error("python -m evaluator.explore has ended");
+  });
   if (!answer.ok) throw new Error(await answer.text());
   return new Uint8Array(await answer.arrayBuffer());
 }

@@ -146,7 +146,8 @@ def _computed(
     layers = read_layers(model.parameter, codes.shape[1])
     bits = next((bits for bits in (16, 8) if packed_bytes(layers, bits) <= MOST_BYTES), None)
     if bits is None:
-        raise UserError(f"the decoder has {sum(one.weight.size for one in layers):,} weights")
+        weights = sum(one.weight.size for one in layers)
+        raise UserError(f"the decoder has {weights:,} weights, too many for a page")
     packed = pack(layers, bits)
     # A decoder whose layers have these shapes may still compute something else.
     random_state = np.random.RandomState(SEED)

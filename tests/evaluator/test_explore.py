@@ -177,3 +177,5 @@ def test_the_runs_decoder_answers_a_browser_until_ctrl_c(run: Path) -> None:
         # The page that is left says so.
         tab.locator(".move [type=range]").first.fill("200")
         tab.wait_for_selector(".move .failure:not(:empty)")
+        ended = "No picture: python -m evaluator.explore has ended"
+        assert tab.inner_text(".move .failure") == ended

@@ -71,7 +71,7 @@ def test_weights_take_8_bits_where_16_are_too_many(
 @pytest.mark.parametrize(
     ("which", "most_bytes", "why"),
     [
-        (0, 9_000, "the decoder has 7,465 weights"),
+        (0, 9_000, "the decoder has 7,465 weights, too many for a page"),
         (1, 3_000_000, "the decoder computes something else than submission/networks.py"),
         (2, 3_000_000, "the decoder's layers aren't those of submission/networks.py"),
     ],
