@@ -53,5 +53,5 @@ def webp_of_png(png: bytes) -> bytes:
 
 
 def data_uri(content: bytes, kind: str) -> str:
-    """Writes a picture's bytes as an address; `kind` is `png`, `webp` or `gif`."""
+    """Writes a picture's bytes as an address; `kind` is `png` or `webp`."""
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

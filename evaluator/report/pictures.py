@@ -14,9 +14,7 @@ from evaluator.report.traversals import (
     IMAGES_IN_A_ROW,
     MOST_TRAVERSALS,
     SEED,
-    Animation,
     Autoencoder,
-    animate,
     first_images,
     model_missing,
     opened,
@@ -41,9 +39,6 @@ LEAST_MOVED = 0.02
 
 _MOST_MOVED = 4
 _MOST_GROUPS = 10
-_MOST_PANEL_FRAMES = 400
-_PANELS_IN_A_ROW = 5
-_LOOP_MILLISECONDS = 2800
 
 
 @dataclass(frozen=True)
@@ -112,7 +107,6 @@ class RunPictures:
         in_use: How many latents are.
         ignored: How many aren't.
         recorded: Whether training recorded which; else the variance over the sample decides.
-        animation: `latents` in motion; None where there are none.
         factors: Each scored factor changed.
         no_factors: Why there are none.
         errors: By each scored factor's value; none where the images have no factors.
@@ -126,7 +120,6 @@ class RunPictures:
     in_use: int
     ignored: int
     recorded: bool
-    animation: Animation | None
     factors: list[ChangedFactor]
     no_factors: str
     errors: list[FactorError]
@@ -210,7 +203,6 @@ def pictures_of(
         in_use=len(in_use),
         ignored=len(ignored),
         recorded=recorded,
-        animation=_swing(model, first[0], shown) if shown else None,
         factors=factors,
         no_factors=no_factors,
         errors=_errors(dataset, sample, errors),
@@ -245,24 +237,6 @@ def _moved(
         high=high,
         change=float(np.sqrt(difference)) / spread if spread else 0.0,
         strip=webp_of_png(strip_png(traverse(model, first[0], latent, values))),
-    )
-
-
-def _swing(
-    model: Autoencoder, code: NDArray[np.float32], latents: Sequence[MovedLatent]
-) -> Animation:
-    frames = min(32, _MOST_PANEL_FRAMES // len(latents))
-    # A sine comes back to where it began, slowing down at the ends: the loop has no jump.
-    phase = (1 + np.sin(2 * np.pi * np.arange(frames) / frames)) / 2
-    rows = -(-len(latents) // _PANELS_IN_A_ROW)
-    return animate(
-        [
-            traverse(model, code, one.latent, one.low + (one.high - one.low) * phase)
-            for one in latents
-        ],
-        columns=-(-len(latents) // rows),
-        milliseconds=_LOOP_MILLISECONDS // frames,
-        still_frame=frames // 4,
     )
 
 

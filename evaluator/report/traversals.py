@@ -32,8 +32,6 @@ MOST_TRAVERSALS = 20
 _BATCH_SIZE = 64
 # A gap of one image pixel keeps neighbouring frames apart without a border that reads as content.
 _GAP = 1
-# In a GIF the last palette entry is the transparent one; 255 are left for colours.
-_TRANSPARENT = 255
 
 
 @dataclass(frozen=True)
@@ -123,99 +121,6 @@ def strip_png(images: NDArray[np.float32]) -> bytes:
     file = io.BytesIO()
     Image.fromarray(strip).save(file, "PNG")
     return file.getvalue()
-
-
-@dataclass(frozen=True)
-class Animation:
-    """Panels that move side by side in one loop, with room for a label under each.
-
-    Attributes:
-        gif: The loop.
-        still: A PNG of the frame in which every latent stands at the end of its range.
-        columns: Panels in a row.
-        rows: Rows of panels.
-        size: [width, height] of both files in pixels.
-        panel_height: Pixels of a panel without its label.
-        label_height: Pixels left free under each panel.
-    """
-
-    gif: bytes
-    still: bytes
-    columns: int
-    rows: int
-    size: tuple[int, int]
-    panel_height: int
-    label_height: int
-
-
-def animate(
-    panels: Sequence[NDArray[np.float32]],
-    columns: int,
-    milliseconds: int,
-    still_frame: int,
-    label_height: int = 14,
-) -> Animation:
-    """Lays moving panels out in a grid and writes them as one GIF, so that they stay in step.
-
-    Args:
-        panels: Each float32 [frames, height, width, channels] in [0, 1]; a panel's last frame
-            should lead to its first one.
-        columns: Panels in a row.
-        milliseconds: How long a frame stands; browsers slow anything under 20 down.
-        still_frame: The frame to write as the still.
-        label_height: Pixels left free under each panel.
-    """
-    pixels = np.stack([_to_rgb(panel) for panel in panels])  # [panels, frames, h, w, 3]
-    count, frames, height, width, _ = pixels.shape
-    rows = -(-count // columns)
-    # One palette for the whole loop, and no dithering: both would flicker otherwise. Every fourth
-    # row tells the colours as well as all of them.
-    palette = Image.fromarray(pixels.reshape(-1, width, 3)[::4]).quantize(
-        _TRANSPARENT, Image.Quantize.MEDIANCUT, kmeans=1, dither=Image.Dither.NONE
-    )
-    indices = np.full(
-        (frames, rows * (height + label_height), columns * (width + _GAP) - _GAP),
-        _TRANSPARENT,
-        np.uint8,
-    )
-    for panel in range(count):
-        row, column = divmod(panel, columns)
-        top, left = row * (height + label_height), column * (width + _GAP)
-        flat = Image.fromarray(pixels[panel].reshape(frames * height, width, 3))
-        reduced = np.asarray(flat.quantize(palette=palette, dither=Image.Dither.NONE))
-        indices[:, top : top + height, left : left + width] = reduced.reshape(frames, height, width)
-    colours = (palette.getpalette() or [])[: 3 * _TRANSPARENT]
-    colours += [0] * (3 * 256 - len(colours))
-    images = [_paletted(frame, colours) for frame in indices]
-    gif, still = io.BytesIO(), io.BytesIO()
-    images[0].save(
-        gif,
-        "GIF",
-        save_all=True,
-        append_images=images[1:],
-        duration=milliseconds,
-        loop=0,
-        transparency=_TRANSPARENT,
-        disposal=1,
-        optimize=False,
-    )
-    images[still_frame].save(still, "PNG", transparency=_TRANSPARENT)
-    return Animation(
-        gif=gif.getvalue(),
-        still=still.getvalue(),
-        columns=columns,
-        rows=rows,
-        size=images[0].size,
-        panel_height=height,
-        label_height=label_height,
-    )
-
-
-def _paletted(indices: NDArray[np.uint8], colours: Sequence[int]) -> Image.Image:
-    height, width = indices.shape
-    image = Image.frombytes("P", (width, height), indices.tobytes())
-    image.putpalette(colours)
-    return image
 
 
 def _to_rgb(images: NDArray[np.float32]) -> NDArray[np.uint8]:

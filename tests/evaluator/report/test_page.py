@@ -341,7 +341,7 @@ def test_all_latents_ignored_is_told_and_they_are_still_there_to_look_at(
     page = report(run_folder, dataset)
     assert "Left out: all 6 latents are ignored." in page.text
     assert "The 6 ignored latents" in page.text
-    assert "In motion" not in page.text
+    assert "Move it" not in page.text
     assert sorted(traversed(page)) == list(range(LATENTS))
 
 
@@ -354,15 +354,6 @@ def test_a_run_of_an_earlier_version_has_latents_in_use_unknown(
     told = "Left out: training/run.json tells no KL and no variance of the posterior mean"
     assert text.count(told) == 1
     assert "posterior mean has a variance above 0.01 over 512 random images" in text
-
-
-def test_the_animation_has_a_still_for_those_who_want_less_motion(
-    complete: Path, page: Page
-) -> None:
-    kinds = {image.get("class"): image["src"][:15] for image in page.every("img")}
-    assert kinds["moving"] == "data:image/gif;"
-    assert kinds["still"] == "data:image/png;"
-    assert "prefers-reduced-motion: reduce" in (complete / "report.html").read_text()
 
 
 def test_there_is_a_curve_for_each_term_with_the_learning_rate_last(page: Page) -> None:

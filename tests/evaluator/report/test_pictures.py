@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageSequence
+from PIL import Image
 
 from evaluator.latents import Latents, latents_of
 from evaluator.report.pictures import SAMPLE, RunPictures, draw_run, pictures_of
@@ -211,18 +211,6 @@ def test_a_decoder_of_no_numbers_is_told(folder: Path, dataset: Dataset, tmp_pat
     pictures, reason = draw_run(tmp_path, dataset, None)
     assert pictures is None
     assert reason == "encoder and decoder fail on tiny (codes or images are not finite)"
-
-
-def test_the_swing_has_no_jump_between_its_last_frame_and_its_first(pictures: RunPictures) -> None:
-    assert pictures.animation is not None
-    frames = np.stack(
-        [
-            np.asarray(frame.convert("RGB"), int)
-            for frame in ImageSequence.Iterator(Image.open(io.BytesIO(pictures.animation.gif)))
-        ]
-    )
-    jumps = np.abs(np.roll(frames, -1, axis=0) - frames).max(axis=(1, 2, 3))
-    assert jumps[-1] <= jumps[:-1].max()
 
 
 def test_the_same_files_give_the_same_pictures(

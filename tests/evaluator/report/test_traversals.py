@@ -5,12 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageSequence
+from PIL import Image
 
 from evaluator.latents import Latents, latents_of
 from evaluator.report.traversals import (
     Autoencoder,
-    animate,
     draw_pictures_of_runs,
     opened,
     strip_png,
@@ -117,35 +116,6 @@ def test_a_strip_holds_the_images_pixel_by_pixel(dataset: Dataset) -> None:
 def test_grey_images_become_grey_pixels() -> None:
     strip = np.asarray(Image.open(io.BytesIO(strip_png(np.full((1, 4, 4, 1), 0.2, np.float32)))))
     assert strip[0, 0].tolist() == [51, 51, 51, 255]
-
-
-def frames_of(gif: bytes) -> np.ndarray:
-    frames = ImageSequence.Iterator(Image.open(io.BytesIO(gif)))
-    return np.stack([np.asarray(frame.convert("RGBA")) for frame in frames])
-
-
-def test_an_animation_lays_panels_out_in_rows_with_free_room_for_labels() -> None:
-    levels = np.array([[0.0, 0.2], [0.4, 0.6], [0.8, 1.0]], np.float32)
-    panels = [np.broadcast_to(pair[:, None, None, None], (2, 8, 8, 3)) for pair in levels]
-    animation = animate(panels, columns=2, milliseconds=90, still_frame=1, label_height=5)
-    frames = frames_of(animation.gif)
-    assert frames.shape == (2, 26, 17, 4)
-    assert (animation.rows, animation.columns, animation.size) == (2, 2, (17, 26))
-    for panel, (top, left) in enumerate([(0, 0), (0, 9), (13, 0)]):
-        shown = frames[:, top : top + 8, left : left + 8, 0]
-        np.testing.assert_allclose(shown.mean(axis=(1, 2)), levels[panel] * 255, atol=2)
-    assert (frames[:, 8:13, :, 3] == 0).all()
-    assert (frames[:, 13:, 9:, 3] == 0).all()
-    still = np.asarray(Image.open(io.BytesIO(animation.still)).convert("RGBA"))
-    np.testing.assert_array_equal(still, frames[1])
-
-
-def test_an_animation_loops_for_ever() -> None:
-    panel = np.linspace(0, 1, 4, dtype=np.float32)[:, None, None, None] * np.ones((1, 8, 8, 3))
-    gif = animate([panel.astype(np.float32)], columns=1, milliseconds=90, still_frame=0).gif
-    image = Image.open(io.BytesIO(gif))
-    assert image.info["loop"] == 0
-    assert image.info["duration"] == 90
 
 
 def latents(variance: list[float]) -> Latents | None:
