@@ -45,7 +45,6 @@ from submission.datasets import Dataset
 from submission.networks import VAE, Discriminator, NetworkShape
 from submission.training.batches import Batches
 from submission.training.execution import Execution, prepare_device
-from submission.training.recipe import Speed
 from submission.training.step import Learner, new_model
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -79,7 +78,7 @@ def new_learner(method: str, width: float, form: Execution) -> Learner:
 
 def our_steps(dataset: Dataset, method: str, width: float) -> Iterator[float]:
     """The trainer's own step with its own batches."""
-    prepare_device(Speed(), on_gpu=False)
+    prepare_device(on_gpu=False)
     learner = new_learner(method, width, Execution(phases=True))
     batches, second = (Batches(dataset, BATCH, 0, stream, CPU) for stream in (0, 1))
     step = 0
@@ -183,7 +182,7 @@ def kit_steps(dataset: Dataset, method: str, width: float, workers: int) -> Iter
 
 
 def our_feed(dataset: Dataset) -> Iterator[float]:
-    prepare_device(Speed(), on_gpu=False)
+    prepare_device(on_gpu=False)
     batches = Batches(dataset, BATCH, 0, 0, CPU)
     step = 0
     while True:
@@ -436,7 +435,7 @@ def profile(arguments: argparse.Namespace) -> None:
     from torch.profiler import profile as record
 
     dataset = datasets.load(arguments.dataset)
-    prepare_device(Speed(), on_gpu=False)
+    prepare_device(on_gpu=False)
     learner = new_learner(arguments.method, arguments.width, Execution(phases=True))
     batches, second = (Batches(dataset, BATCH, 0, stream, CPU) for stream in (0, 1))
     waited, total, count = 0.0, 0.0, 30

@@ -69,6 +69,17 @@ class Group:
         agreed: Value = values[0]
         return agreed
 
+    def first(self, value: Value | None) -> Value | None:
+        """The first process's value that is true, which all take over; None if there is none.
+
+        Every process has to call this.
+        """
+        values = [value]
+        if self.world_size > 1:
+            values = [None] * self.world_size
+            dist.all_gather_object(values, value)
+        return next(filter(None, values), None)
+
     def share_of(self, batch_size: int) -> int:
         """Rows of a batch that fall to each process.
 

@@ -1,16 +1,14 @@
 """How a step is computed: forms of the same mathematics, and the choice between them."""
 
 import ctypes
-import errno
-import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import inf
 
 import torch
 
 from submission.budget import parse_duration
-from submission.errors import no_room
 from submission.training.recipe import Speed
 
 # Of a execution that is slower by less than this, a measurement of a few steps can't tell.
@@ -28,12 +26,14 @@ class Execution:
         compiled: By `torch.compile`.
         cuda_graphs: Compiled with `mode="reduce-overhead"`, which replays CUDA graphs.
         bfloat16: The networks under autocast to bfloat16, the losses in float32.
+        tf32: On a GPU, matrix products and convolutions of float32 with TF32's 10 bits of mantissa.
     """
 
     phases: bool = False
     compiled: bool = False
     cuda_graphs: bool = False
     bfloat16: bool = False
+    tf32: bool = False
 
     def __str__(self) -> str:
         """A few words for the log."""
@@ -42,13 +42,34 @@ class Execution:
             words.append("compiled with CUDA graphs" if self.cuda_graphs else "compiled")
         if self.bfloat16:
             words.append("bfloat16")
+        if self.tf32:
+            words.append("TF32")
         return ", ".join(words)
 
 
-def plain_executions(speed: Speed) -> list[Execution]:
+def plain_executions(speed: Speed, on_gpu: bool) -> list[Execution]:
     """The forms that need no compiler, those that are likely to be faster first."""
     decoders = (True, False) if speed.phases else (False,)
-    return [Execution(phases, bfloat16=speed.bfloat16) for phases in decoders]
+    tf32 = speed.tf32 and on_gpu
+    return [Execution(phases, bfloat16=speed.bfloat16, tf32=tf32) for phases in decoders]
+
+
+def next_form(execution: Execution) -> Execution | None:
+    """What to try where a form doesn't work: less that is special, in less memory.
+
+    Example:
+        >>> str(next_form(Execution(phases=True, compiled=True, cuda_graphs=True)))
+        'decoder in phases, compiled'
+    """
+    for name in ("cuda_graphs", "compiled", "phases"):
+        if getattr(execution, name):
+            return replace(execution, **{name: False})
+    return None if execution == Execution() else Execution()
+
+
+def on_device(execution: Execution, on_gpu: bool) -> Execution:
+    """The same form as far as a device has it."""
+    return execution if on_gpu else replace(execution, cuda_graphs=False, tf32=False)
 
 
 def compiled_execution(
@@ -68,47 +89,37 @@ def compiled_execution(
     return replace(execution, compiled=True, cuda_graphs=speed.cuda_graphs and on_gpu)
 
 
-def fastest(
-    candidates: Sequence[Execution], measure: Callable[[Execution], float]
-) -> tuple[Execution, str]:
+def fastest(seconds: Mapping[Execution, float]) -> tuple[Execution, str]:
     """The execution with the shortest step; of two that can't be told apart, the first.
 
     Args:
-        candidates: In the order of preference. Only the first has to work: no compiler on this
-            machine must not end an 8-hour run.
-        measure: Seconds a step takes.
+        seconds: What a step takes, in the order of preference; infinite where it doesn't work.
 
     Returns:
-        One of the candidates, and a sentence on what was measured.
+        One of them, and a sentence on what was measured.
     """
-    seconds, sentences = {}, []
-    for execution in candidates:
-        try:
-            seconds[execution] = measure(execution)
-            sentences.append(f"{execution}: {seconds[execution]:.4f} s a step")
-        except Exception as error:
-            if execution == candidates[0]:
-                raise
-            sentences.append(f"{execution}: not to be had ({type(error).__name__}: {_line(error)})")
     longest = (1 + _MARGIN) * min(seconds.values())
-    chosen = next(
-        execution for execution in candidates if seconds.get(execution, math.inf) <= longest
-    )
-    return chosen, f"{'; '.join(sentences)}; chosen: {chosen}"
+    chosen = next(execution for execution, taken in seconds.items() if taken <= longest)
+    measured = [f"{form}: {taken:.4f} s a step" for form, taken in seconds.items() if taken < inf]
+    return chosen, f"{'; '.join(measured)}; chosen: {chosen}"
 
 
-def prepare_device(speed: Speed, on_gpu: bool) -> None:
-    """Sets what holds for the whole process: its memory, TF32, measured convolutions.
+def prepare_device(on_gpu: bool) -> None:
+    """Sets what holds for the whole process: its memory, or measured convolutions.
 
     To be called before the first tensor is made.
     """
     if on_gpu:
-        torch.set_float32_matmul_precision("high" if speed.tf32 else "highest")
-        torch.backends.cudnn.allow_tf32 = speed.tf32
         torch.backends.cudnn.benchmark = True
     else:
         _keep_freed_memory()
         _use_huge_pages()
+
+
+def use_tf32(wanted: bool) -> None:
+    """Sets whether the process's matrix products and convolutions on a GPU are TF32's."""
+    torch.set_float32_matmul_precision("high" if wanted else "highest")
+    torch.backends.cudnn.allow_tf32 = wanted
 
 
 def _keep_freed_memory() -> None:
@@ -131,9 +142,3 @@ def _use_huge_pages() -> None:
     PyTorch looks for the variable once, when the process makes its first tensor.
     """
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
-
-
-def _line(error: Exception) -> str:
-    text = str(error).strip() or "no reason given"
-    # A compiler's own words for it stand deep in its output, without the folder: TMPDIR.
-    return no_room(None) if os.strerror(errno.ENOSPC) in text else text.splitlines()[0]

@@ -1,6 +1,7 @@
 """The training of one run inside its budget, as the paper's Section 2 tells it."""
 
 import contextlib
+import copy
 import functools
 import math
 import time
@@ -12,11 +13,13 @@ from submission.interruption import Interruption
 from submission.runs.folder import exclusive
 from submission.runs.record import Record
 from submission.schedules import Capacity
+from submission.training.checks import check_device
 from submission.training.execution import plain_executions, prepare_device
+from submission.training.fallback import FIRST_STEPS, check_resumed, step_back
 from submission.training.outputs import RunOutput
 from submission.training.plan import Plan, choose, replanned
 from submission.training.progress import Display
-from submission.training.recipe import PRETRAINING, TRAINING, Scoring, Speed
+from submission.training.recipe import PRETRAINING, TRAINING, Scoring
 from submission.training.self_scoring import SelfScorer
 from submission.training.setup import Request, Setup
 from submission.training.state import State
@@ -44,7 +47,7 @@ def train(request: Request, budget: Budget, interruption: Interruption, display:
         UserError: The folder can't be written, no room is left, or another process is at it.
     """
     group, folder = request.group, request.folder
-    prepare_device(Speed(), request.device.type == "cuda")
+    prepare_device(request.device.type == "cuda")
     with contextlib.ExitStack() as cleanup:
         if group.is_leader:
             cleanup.enter_context(exclusive(folder))
@@ -52,13 +55,19 @@ def train(request: Request, budget: Budget, interruption: Interruption, display:
         recipe, pretraining = setup.recipe, setup.pretraining
         output = cleanup.enter_context(RunOutput(setup, budget, display))
 
-        # Begin with an untrained representation, or go on where a killed run stands.
+        # Begin with an untrained representation, or go on where a killed run stands, on a device
+        # and in a form that were held against the CPU and the plain one.
+        check_device(setup, output.warn)
+        setup.load_resident(output.warn)
         state = output.resume()
-        if state is None:
-            state = output.begin(Plan(setup.shape, plain_executions(setup.speed)[0]))
+        if state is not None:
+            check_resumed(setup, state, output.warn)
+        else:
+            on_gpu = setup.request.device.type == "cuda"
+            state = output.begin(Plan(setup.shape, plain_executions(setup.speed, on_gpu)[0]))
             if group.broadcast(budget.left) <= 0:
                 return output.end(state, "untrained", _too_short(budget))
-            state = output.begin(choose(setup, budget, output.note))
+            state = output.begin(choose(setup, budget, output.note, output.warn))
             if pretraining.steps and not state.plan.steps:
                 output.warn("the budget is too short for pre-training")
         for number, crash in enumerate(request.supervisor.crashes, start=1):
@@ -84,6 +93,7 @@ def train(request: Request, budget: Budget, interruption: Interruption, display:
             if learner.step_count == 0:
                 output.snapshot_if_due(state)
             seen_step, seen_at = learner.step_count, time.monotonic()
+            first_steps_end = seen_step + FIRST_STEPS
 
             while learner.step_count < most:
                 late = min(budget.left, until - budget.spent) < state.plan.seconds_per_step
@@ -93,7 +103,15 @@ def train(request: Request, budget: Budget, interruption: Interruption, display:
                 step = learner.step_count
                 state.capacity = max(state.capacity, Capacity().at(step, state.plan.steps))
                 second = functools.partial(second_batches, step)
-                terms = learner.step(objective, batches(step), state.capacity, second)
+                before = copy.deepcopy(learner.state_dict()) if step < first_steps_end else None
+                try:
+                    terms = learner.step(objective, batches(step), state.capacity, second)
+                except Exception as error:
+                    if before is None or not step_back(setup, state, before, error, output.warn):
+                        raise
+                    learner = state.learner
+                    batches, second_batches = setup.batches(phase), setup.second_batches()
+                    continue
                 if learner.step_count % batches.steps_per_epoch == 0:
                     learner.end_epoch()
                 if learner.step_count % recipe.log_every == 0 or step == 0:

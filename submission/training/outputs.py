@@ -63,6 +63,7 @@ class RunOutput:
         self._last_noted = -math.inf
 
         self._state: State | None = None
+        self._warnings: list[str] = []
 
     def __enter__(self) -> "RunOutput":
         """Nothing is written before `resume`."""
@@ -125,6 +126,7 @@ class RunOutput:
         if content is None:
             return None
         self._state = state = from_checkpoint(self._setup, content)
+        self._keep_warnings()
         if not ours:
             # Of a killed run, also what it spent behind its last checkpoint.
             self._budget.spent_before = max(state.record.seconds_spent, spent)
@@ -140,6 +142,7 @@ class RunOutput:
         """A new state by a plan, exported where no representation of its shape is."""
         exported = self._state.plan.shape if self._state else None
         self._state = begin(self._setup, plan, self._budget.seconds)
+        self._keep_warnings()
         # In place of what an earlier run of this name may have noted.
         self.note_seconds_if_due()
         if plan.shape != exported:
@@ -296,11 +299,18 @@ class RunOutput:
             self._display.note(text)
 
     def warn(self, text: str) -> None:
-        """Prints a warning, once, and keeps it in the record."""
-        assert self._state is not None
-        if text not in self._state.record.warnings:
-            self._state.record.warnings.append(text)
+        """Prints a warning, once, and keeps it in the record, also in one that is yet to be."""
+        if text in self._warnings:
+            return
+        self._warnings.append(text)
+        if self._state is None or text not in self._state.record.warnings:
             self.note(f"warning: {text}")
+        self._keep_warnings()
+
+    def _keep_warnings(self) -> None:
+        if self._state is not None:
+            kept = self._state.record.warnings
+            kept.extend(text for text in self._warnings if text not in kept)
 
     # --- what the public methods share ------------------------------------------------------
 

@@ -109,6 +109,8 @@ class Speed:
         bfloat16: Autocast to bfloat16. It changes the numbers more than rounding does (8 bits of
             mantissa), so it isn't measured but done as told.
         resident: On a GPU, the whole data set in its memory if it fits.
+        cpu_fallback: Where a GPU fails, or its plain step isn't the CPU's, train on the CPU; False
+            ends the run with one line.
         measure: Take the fastest form of a few measured steps; else the first one, unmeasured, so
             that two runs with a seed are equal to the last bit on a busy machine too.
     """
@@ -120,6 +122,7 @@ class Speed:
     tf32: bool = True
     bfloat16: bool = False
     resident: bool = True
+    cpu_fallback: bool = True
     measure: bool = True
 
 

@@ -1,7 +1,10 @@
-"""What stays the same for a whole run: its request, its settings, and what is made from them."""
+"""What stays the same for a whole run: its request, its settings, and what is made from them.
+
+Of the request, the device may change: to the CPU, from a GPU that fails.
+"""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import gin
@@ -11,15 +14,20 @@ from torch import Tensor
 
 from submission.configuration import methods, operative, reads_capacity, references
 from submission.datasets import Dataset
+from submission.errors import UserError
 from submission.networks import VAE, NetworkShape
 from submission.runs.folder import RunFolder
 from submission.supervision import Supervisor
 from submission.training import checkpoint
 from submission.training.batches import Batches, load_resident
 from submission.training.distributed import Group
-from submission.training.execution import Execution
+from submission.training.execution import Execution, prepare_device
 from submission.training.recipe import SECOND_BATCH, STREAMS, TRAINING, Pretraining, Recipe, Speed
 from submission.training.step import Learner, new_model
+
+CPU = torch.device("cpu")
+Tell = Callable[[str], None]
+"""Takes a line for the user."""
 
 _SAMPLE_IMAGES = 1024
 # Settings that pre-training doesn't read; of whatever else is added, it may.
@@ -35,8 +43,9 @@ _NOT_OF_PRETRAINING = {
     "trainer.log_every",
     "trainer.snapshot_every",
     "trainer.restarts",
+    "speed.cpu_fallback",
 }
-_SPARE_WEIGHTS = ("trainer.budget", "trainer.restarts")
+_SPARE_WEIGHTS = ("trainer.budget", "trainer.restarts", "speed.cpu_fallback")
 
 
 @dataclass(frozen=True)
@@ -87,7 +96,7 @@ class Setup:
         request.group.share_of(self.recipe.batch_size)
         self.sample = _sample(request.dataset)
         self._mean_colour = self.sample.mean(axis=(0, 1, 2)).tolist()
-        self._resident = load_resident(request.dataset, request.device, self.speed.resident)
+        self._resident: Tensor | None = None
         self.identity = checkpoint.identity(
             method=request.method,
             dataset=request.dataset.fingerprint(),
@@ -100,8 +109,58 @@ class Setup:
         """The networks' shape as gin says it; a plan may choose another width."""
         return NetworkShape(self.request.dataset.observation_shape[2])
 
+    def leave_device(self, problem: str, warn: Tell) -> None:
+        """Has training go on on the CPU.
+
+        Args:
+            problem: What is wrong with the device.
+            warn: Takes a line on it.
+
+        Raises:
+            UserError: `speed.cpu_fallback` is False.
+        """
+        kind = {"cuda": "GPU"}.get(self.request.device.type, self.request.device.type)
+        if not self.speed.cpu_fallback:
+            raise UserError(
+                f"the {kind} can't be trained on ({problem}): use another one, or "
+                "speed.cpu_fallback = True, which trains on the CPU then"
+            )
+        warn(f"the {kind} can't be trained on ({problem}): training happens on the CPU")
+        self.request = replace(self.request, device=CPU)
+        self._resident = None
+        prepare_device(on_gpu=False)
+
+    def load_resident(self, warn: Tell) -> None:
+        """Puts the data set into a GPU's memory, if it is wanted there, fits, and arrives whole.
+
+        Args:
+            warn: Takes a line where it doesn't.
+        """
+        request = self.request
+        streamed = self.batches(TRAINING)
+        try:
+            self._resident = load_resident(request.dataset, request.device, self.speed.resident)
+            arrived = self._resident is None or torch.equal(self.batches(TRAINING)(0), streamed(0))
+            problem = None if arrived else "its batches are others than those from the disk"
+        except (RuntimeError, MemoryError) as error:
+            problem = (str(error).strip() or type(error).__name__).splitlines()[0]
+        if problem is not None:
+            self._resident = None
+            warn(f"the data set doesn't stay in the GPU's memory ({problem}): batches are copied")
+
+    def stream_batches(self) -> bool:
+        """Has the data set leave the GPU's memory; False if it isn't there."""
+        was_resident = self._resident is not None
+        self._resident = None
+        return was_resident
+
     def learner(
-        self, shape: NetworkShape, phase: str, execution: Execution, model: VAE | None = None
+        self,
+        shape: NetworkShape,
+        phase: str,
+        execution: Execution,
+        model: VAE | None = None,
+        group: Group | None = None,
     ) -> Learner:
         """A learner with fresh optimisers, whose weights depend on the seed alone.
 
@@ -109,11 +168,13 @@ class Setup:
             shape: The networks' shape.
             phase: Only training has a discriminator.
             execution: How its steps are computed.
-            model: The VAE to go on with; else a new one.
+            model: The VAE to go on with, whose device is the learner's; else a new one.
+            group: The processes that train together; else the request's.
         """
-        recipe, device = self.recipe, self.request.device
+        recipe = self.recipe
         if model is None:
-            model = new_model(shape, recipe.seed, device, self._mean_colour)
+            model = new_model(shape, recipe.seed, self.request.device, self._mean_colour)
+        device = next(model.parameters()).device
         discriminator = None
         if phase == TRAINING and recipe.discriminator is not None:
             with torch.random.fork_rng(devices=[]):
@@ -129,17 +190,22 @@ class Setup:
             discriminator_adam_betas=recipe.discriminator_adam_betas,
             discriminator_first=recipe.discriminator_first,
             execution=execution,
-            group=self.request.group,
+            group=group or self.request.group,
         )
 
-    def batches(self, stream: str) -> Batches:
-        """The batches of one of `STREAMS`, in an order of its own."""
+    def batches(self, stream: str, device: torch.device | None = None) -> Batches:
+        """The batches of one of `STREAMS`, in an order of its own, on the run's device or another.
+
+        Args:
+            stream: One of `STREAMS`.
+            device: Where they shall be, if not on the run's device.
+        """
         return Batches(
             self.request.dataset,
             self.recipe.batch_size,
             self.recipe.seed,
             STREAMS[stream],
-            self.request.device,
+            device or self.request.device,
             resident=self._resident,
             group=self.request.group,
         )

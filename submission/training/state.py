@@ -9,7 +9,7 @@ import torch
 
 from submission.runs.provenance import git_revision, versions
 from submission.runs.record import Record
-from submission.training.execution import Execution
+from submission.training.execution import Execution, on_device
 from submission.training.plan import Plan
 from submission.training.recipe import PRETRAINING, TRAINING
 from submission.training.setup import Setup
@@ -50,6 +50,20 @@ class State:
     learner: Learner
     record: Record
     capacity: float = 0.0
+
+    def take_form(self, setup: Setup, execution: Execution, learned: dict[str, Any]) -> None:
+        """Goes on in another form, on the setup's device.
+
+        Args:
+            setup: The run.
+            execution: The form.
+            learned: The learner's `state_dict` to go on from.
+        """
+        self.plan = replace(self.plan, execution=execution)
+        self.learner = setup.learner(self.plan.shape, self.phase, execution)
+        self.learner.load_state_dict(learned)
+        self.record.form = asdict(execution)
+        self.record.device = str(setup.request.device)
 
     def to_checkpoint(self) -> dict[str, Any]:
         """Tensors and plain values, from which `from_checkpoint` goes on bit by bit."""
@@ -96,11 +110,12 @@ def begin(setup: Setup, plan: Plan, budget_seconds: float) -> State:
 
 
 def from_checkpoint(setup: Setup, content: dict[str, Any]) -> State:
-    """The state that `State.to_checkpoint` wrote."""
+    """The state that `State.to_checkpoint` wrote, whose device may have been another."""
     record = Record(**content["record"])
+    record.device = str(setup.request.device)
     plan = Plan(
         shape=replace(setup.shape, width=record.width),
-        execution=Execution(**record.form),
+        execution=on_device(Execution(**record.form), setup.request.device.type == "cuda"),
         seconds_per_step=content["seconds_per_step"],
         pretraining_ends=content["pretraining_ends"],
         steps=record.planned_steps if content["phase"] == TRAINING else record.pretraining_steps,

@@ -17,7 +17,7 @@ from submission.objectives import (
 )
 from submission.schedules import Capacity, plateau
 from submission.training.distributed import Group
-from submission.training.execution import Execution
+from submission.training.execution import Execution, use_tf32
 
 # The mechanism of torch.amp.GradScaler (PyTorch 2.13, torch/optim/adam.py): Adam reads its own
 # attribute `found_inf`, a float tensor, and where that is 1 its fused kernel leaves weights and
@@ -43,6 +43,7 @@ class Learner:
         group: The processes that train together, each with a learner; else this one alone.
 
     Attributes:
+        generator: Draws the noise; on the device, unless two devices shall have the same.
         step_count: Steps done, skipped ones included.
         skipped: Skipped steps, a scalar tensor on the device.
         skipped_running: Skipped steps since the last good one, a scalar tensor on the device.
@@ -119,19 +120,16 @@ class Learner:
         Returns:
             The loss and its terms as scalar tensors, which stay on the device.
         """
+        self._set_tf32()
         noise = self._noise(len(images))
         self._capacity.fill_(capacity)
         discriminator_terms: Terms = {}
         if self._discriminator_first:
             encoded = self._encode(images, noise)
             discriminator_terms = self._discriminator_step(encoded, second_images)
-        terms, sample = self._forward(objective, images, noise)
+        terms, sample = self.backpropagate(objective, images, noise)
         loss = terms["loss"]
-        parameters = list(self.model.parameters())
-        self.optimizer.zero_grad(set_to_none=True)
-        # The total correlation flows through the discriminator, whose weights are not to learn it.
-        loss.backward(inputs=parameters)
-        good = self._apply(self.optimizer, parameters)
+        good = self._apply(self.optimizer, self.model.parameters())
         if not self._discriminator_first:
             discriminator_terms = self._discriminator_step(sample, second_images)
 
@@ -142,6 +140,31 @@ class Learner:
             self.epoch_steps += good
         self.step_count += 1
         return {name: term.detach() for name, term in (terms | discriminator_terms).items()}
+
+    def backpropagate(
+        self, objective: Objective, images: Tensor, noise: Tensor
+    ) -> tuple[Terms, Tensor]:
+        """The VAE's gradients, as its parameters' `grad`; C of Eq. 2 is the last step's.
+
+        Args:
+            objective: The loss to lower.
+            images: `[batch, channels, 64, 64]` in [0, 1], this process's rows of the batch.
+            noise: `[batch, latents]`, standard normal.
+
+        Returns:
+            The terms of the loss, and the sample `[batch, latents]` of the whole batch.
+        """
+        self._set_tf32()
+        terms, sample = self._forward(objective, images, noise)
+        self.optimizer.zero_grad(set_to_none=True)
+        # The total correlation flows through the discriminator, whose weights are not to learn it.
+        terms["loss"].backward(inputs=list(self.model.parameters()))
+        return terms, sample
+
+    def _set_tf32(self) -> None:
+        """The switch is the process's, and forms are compared in one process."""
+        if self.device.type == "cuda":
+            use_tf32(self.execution.tf32)
 
     def _compute_loss(
         self, objective: Objective, images: Tensor, noise: Tensor
@@ -204,7 +227,8 @@ class Learner:
     def _prior(self, rows: int) -> Tensor:
         """Standard normal `[rows, latents]`, the same in all processes."""
         shape = (rows, self.model.shape.latents)
-        return torch.randn(shape, generator=self.generator, device=self.device)
+        drawn = torch.randn(shape, generator=self.generator, device=self.generator.device)
+        return drawn.to(self.device)
 
     def _apply(self, optimizer: torch.optim.Optimizer, parameters: Iterable[Tensor]) -> Tensor:
         """Steps unless a gradient is not finite; returns whether it did, a bool tensor."""

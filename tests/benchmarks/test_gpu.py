@@ -18,6 +18,8 @@ def test_the_benchmark_for_a_gpu_runs_on_a_cpu_with_tiny_networks(tmp_path):
     assert len({row["method"] for row in found["correctness"]}) == 7
     assert all(row["right"] for row in found["correctness"])
     assert all(row["synchronisations"] == 0 for row in found["speed"])
+    assert found["scored_images"] == 4608
+    assert found["scoring_seconds"] > 0
 
 
 def test_it_says_that_a_gpu_is_missing(tmp_path):

@@ -15,6 +15,7 @@ from submission.datasets import Dataset, mpi3d_mini
 from submission.interruption import Interruption
 from submission.runs.folder import RunFolder
 from submission.runs.record import Record
+from submission.supervision import Supervisor
 from submission.training.loop import train
 from submission.training.progress import LineDisplay
 from submission.training.recipe import Recipe
@@ -85,9 +86,23 @@ class Trial:
         self.root = root
         self.interruption = Interruption()
         self.display = LineDisplay()
+        self.device = torch.device("cpu")
+        self.supervisor = Supervisor()
 
     def folder(self, name: str = "run") -> RunFolder:
         return RunFolder(self.root / name)
+
+    def request(self, name: str, method: str, preset: str) -> Request:
+        return Request(
+            name=name,
+            method=method,
+            preset=preset,
+            dataset=self.dataset,
+            folder=self.folder(name),
+            pretrained=self.root / "pretrained",
+            device=self.device,
+            supervisor=self.supervisor,
+        )
 
     def __call__(
         self,
@@ -99,15 +114,7 @@ class Trial:
         # The quick preset chooses the width.
         width = [] if preset == "quick" else [WIDTH]
         configure(method, preset, [*width, *SMALL, "trainer.budget = '1h'", *bindings])
-        request = Request(
-            name=name,
-            method=method,
-            preset=preset,
-            dataset=self.dataset,
-            folder=self.folder(name),
-            pretrained=self.root / "pretrained",
-            device=torch.device("cpu"),
-        )
+        request = self.request(name, method, preset)
         seconds = parse_duration(Recipe().budget, "trainer.budget")
         return train(request, Budget(seconds, time.monotonic()), self.interruption, self.display)
 

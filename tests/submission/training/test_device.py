@@ -63,6 +63,8 @@ class Operations(TorchDispatchMode):
 class MetaGenerator(torch.Generator):
     """`meta` has no generator; its operations take the CPU's, and draw nothing."""
 
+    device = META
+
     def __new__(cls, device):
         return super().__new__(cls, CPU)
 

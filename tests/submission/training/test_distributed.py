@@ -6,17 +6,25 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.multiprocessing as multiprocessing
 
-from submission import objectives
+from submission import objectives, polyphase
+from submission.budget import Budget
+from submission.configuration import configure
+from submission.datasets import Dataset
 from submission.errors import UserError
 from submission.networks import Discriminator, NetworkShape
+from submission.runs.folder import RunFolder
 from submission.training.distributed import Group
 from submission.training.execution import Execution
+from submission.training.plan import choose
+from submission.training.setup import Request, Setup
 from submission.training.step import Learner, new_model
 
 METHODS = {
@@ -67,6 +75,22 @@ def losses(method: str, group: Group) -> torch.Tensor:
     return torch.tensor(found)
 
 
+def chosen_form(folder: Path, group: Group) -> tuple[str, list[str]]:
+    """The form of a step, and the warnings, where the second process's polyphase form is wrong."""
+    settings = ["network.width = 0.125", f"trainer.batch_size = {BATCH}", "speed.measure = False"]
+    configure("beta_vae", "challenge", settings)
+    images = np.zeros((16, 64, 64, 3), np.uint8)
+    dataset = Dataset("black", images, ("image",), (16,), (0,), None, 255, None, None)
+    device, run = torch.device("cpu"), RunFolder(folder / "run")
+    setup = Setup(Request("run", "beta_vae", "challenge", dataset, run, folder, device, group))
+    if not group.is_leader:
+        right = polyphase.F.pixel_shuffle
+        polyphase.F.pixel_shuffle = lambda *args, **kwargs: right(*args, **kwargs) + 1.0
+    warnings: list[str] = []
+    plan = choose(setup, Budget(3600.0, time.monotonic()), lambda _: None, warnings.append)
+    return str(plan.execution), warnings
+
+
 def train_together(rank: int, folder: Path) -> None:
     """The whole of one of the two processes."""
     torch.set_num_threads(1)
@@ -80,6 +104,7 @@ def train_together(rank: int, folder: Path) -> None:
     group = Group.join(on_gpu=False)
     torch.save({method: losses(method, group) for method in METHODS}, folder / f"{rank}.pt")
     torch.save((group.broadcast(rank), group.is_leader), folder / f"agreed{rank}.pt")
+    torch.save(chosen_form(folder, group), folder / f"form{rank}.pt")
     group.leave()
 
 
@@ -105,6 +130,14 @@ def test_two_processes_have_the_loss_curve_of_one(together, method):
 def test_all_take_over_what_the_first_one_says(together):
     agreed = [torch.load(together / f"agreed{rank}.pt") for rank in range(2)]
     assert agreed == [(0, True), (0, False)]
+
+
+def test_a_form_that_is_wrong_in_one_process_is_dropped_by_all(together):
+    chosen = [torch.load(together / f"form{rank}.pt") for rank in range(2)]
+    assert chosen[0] == chosen[1]
+    form, (warning,) = chosen[0]
+    assert form == "plain decoder"
+    assert "decoder in phases: not to be had (its loss is" in warning
 
 
 def test_a_batch_that_cannot_be_shared_evenly_is_refused():
