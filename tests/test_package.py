@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -85,6 +87,43 @@ def make_environment(built, tmp_path_factory):
 def bare(make_environment):
     """The commands of an environment with no more than numpy and the like."""
     return make_environment()
+
+
+def other_python(version):
+    """Another Python of this machine that can make environments: pyenv's, or that on the path."""
+    kept = sorted(map(str, Path.home().glob(f".pyenv/versions/{version}.*/bin/python")))
+    for python in [*kept, shutil.which(f"python{version}")]:
+        works = [python, "-c", "import ensurepip, venv"]
+        if python is not None and subprocess.run(works, capture_output=True).returncode == 0:
+            return python
+    pytest.skip(f"there is no Python {version} here")
+
+
+def locked(distributions):
+    """What requirements.txt pins of some distributions."""
+    entries = re.split(r"\n(?=\S)", (ROOT / "requirements.txt").read_text())
+    return "\n".join(
+        one for one in entries if canonicalize_name(one.split("==")[0]) in distributions
+    )
+
+
+@pytest.fixture(scope="module", params=["this Python", "3.12", "3.13"])
+def of_any_python(request, built, tmp_path_factory):
+    """The same for each Python that the wheel says it is for, where that is here."""
+    if request.param == "this Python":
+        return request.getfixturevalue("bare")
+    folder = tmp_path_factory.mktemp(f"python{request.param}")
+    subprocess.run([other_python(request.param), "-m", "venv", folder / "new"], check=True)
+    install = [folder / "new" / "bin" / "python", "-m", "pip", "install", "--quiet", "--no-deps"]
+    pinned = folder / "pinned.txt"
+    pinned.write_text(locked(everything(PROJECT["dependencies"])))
+    needed = [*install, "--require-hashes", "--only-binary", ":all:", "--requirement", pinned]
+    told = subprocess.run(needed, capture_output=True, text=True)
+    if "connection" in told.stderr.lower():
+        pytest.skip(f"no registry is reached: {told.stderr}")
+    assert told.returncode == 0, told.stderr
+    subprocess.run([*install, "--no-index", built], check=True)
+    return folder / "new" / "bin"
 
 
 def run(*command, folder, **variables):
@@ -203,6 +242,36 @@ def test_a_function_of_arrays_is_scored_without_pytorch(bare, tmp_path):
     )
     answer = run(bare / "python", "-c", program, folder=tmp_path)
     assert answer.stdout == "None\nmig irs\n", answer.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)  # another Python's packages are installed, and numba compiles anew
+def test_given_codes_are_scored_and_compared_by_each_python(of_any_python, tmp_path):
+    answer = run(of_any_python / "python", "-c", TWO_RUNS, folder=tmp_path)
+    assert answer.returncode == 0, answer.stderr
+    here = run(sys.executable, "-c", TWO_RUNS, folder=tmp_path, PYTHONPATH=str(ROOT))
+    assert json.loads(answer.stdout) == pytest.approx(json.loads(here.stdout), abs=1e-6)
+    told = run(
+        *(of_any_python / "disentanglement-score", "--codes", "codes.npy"),
+        *("--factors", "factors.npy", "--preset", "quick", "--output", "low"),
+        folder=tmp_path,
+    )
+    assert told.returncode == 0, told.stderr
+    told = run(of_any_python / "disentanglement-compare", "low", "high", "--csv", folder=tmp_path)
+    assert told.returncode == 0, told.stderr
+    assert [line.split(",")[0] for line in told.stdout.splitlines()] == ["run", "high", "low"]
+
+
+TWO_RUNS = """
+import json, evaluator, numpy as np
+factors = np.stack(np.unravel_index(np.arange(120), (4, 5, 6)), axis=1)
+noise = np.random.RandomState(0).standard_normal((120, 3))
+evaluation = evaluator.score_codes(factors + 0.1 * noise, factors, preset="quick")
+evaluation.write("high")
+np.save("codes.npy", noise)
+np.save("factors.npy", factors)
+print(json.dumps(evaluation.scores))
+"""
 
 
 @pytest.mark.slow
