@@ -294,3 +294,63 @@ def test_a_wish_that_can_not_be_is_one_line(dataset, encoder, given, line):
 def test_a_file_is_called_as_it_says_itself(dataset, encoder, write_torchscript):
     with pytest.raises(UserError, match="a file says itself"):
         evaluator.score(write_torchscript(encoder), dataset, layout="NHWC")
+
+
+# Other libraries, by the lines that docs/scoring.md shows
+
+
+@pytest.fixture
+def weights():
+    """Of a linear encoder of NHWC images [n, 4, 4, 3]."""
+    return np.random.RandomState(0).standard_normal((48, 5)).astype(np.float32)
+
+
+def scored_by_the_documents(library, dataset, **names):
+    """The scores of the line that shows a library, on a data set in place of mpi3d_mini."""
+    text = (ROOT / "docs" / "scoring.md").read_text()
+    (line,) = [
+        line
+        for line in text.splitlines()
+        if line.startswith("evaluator.score(lambda") and library in line
+    ]
+    line = line.replace('"mpi3d_mini"', "dataset, gin=SMALL")
+    return eval(line, {"evaluator": evaluator, "dataset": dataset, "SMALL": SMALL, **names}).scores
+
+
+def scored_by_numpy(dataset, weights):
+    def encode(images):
+        return images.reshape(-1, 48) @ weights
+
+    return evaluator.score(encode, dataset, gin=SMALL, layout="NHWC").scores
+
+
+def test_a_session_of_onnxruntime_is_scored(dataset, weights, tmp_path, monkeypatch):
+    import onnxruntime
+
+    layers = torch.nn.Flatten(), torch.nn.Linear(48, 5, bias=False)
+    of_channels_first = weights.reshape(4, 4, 3, 5).transpose(2, 0, 1, 3).reshape(48, 5)
+    layers[1].weight.data = torch.tensor(of_channels_first.T)
+    monkeypatch.chdir(tmp_path)
+    torch.onnx.export(
+        torch.nn.Sequential(*layers),
+        (torch.zeros(2, 3, 4, 4),),
+        "model.onnx",
+        input_names=["images"],
+        dynamic_axes={"images": {0: "n"}},
+        dynamo=False,
+    )
+    given = scored_by_the_documents(
+        "session.run", dataset, session=onnxruntime.InferenceSession("model.onnx")
+    )
+    assert given == pytest.approx(scored_by_numpy(dataset, weights), abs=1e-3)
+
+
+@pytest.mark.slow
+def test_a_model_of_keras_is_scored(dataset, weights):
+    import keras
+
+    model = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(5, use_bias=False)])
+    model.build((None, 4, 4, 3))
+    model.set_weights([weights])
+    given = scored_by_the_documents("keras_model", dataset, keras_model=model)
+    assert given == pytest.approx(scored_by_numpy(dataset, weights), abs=1e-3)
