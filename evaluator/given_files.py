@@ -1,7 +1,9 @@
 """`python -m evaluator --codes FILE --factors FILE`: codes and factors that lie in files."""
 
 import importlib.util
+import itertools
 import sys
+import warnings
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -86,8 +88,8 @@ def read_table(path: Path, key: str) -> Any:
 
     Args:
         path: `.npy`; `.npz`; `.csv`, whose first row names the columns unless it holds numbers
-            only (other than 0, 1, 2, …); `.parquet`. A first column without a name, as pandas
-            writes it, numbers the rows.
+            only (other than 0, 1, 2, …), and whose cells commas, semicolons, tabs or spaces
+            part; `.parquet`. A first column without a name, as pandas writes it, numbers the rows.
         key: What the array is called in an `.npz` that holds several.
 
     Returns:
@@ -138,11 +140,31 @@ def _read_npz(path: Path, key: str) -> Any:
 def _read_csv(path: Path) -> Any:
     import pandas
 
-    first = pandas.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False).iloc[0]
+    separator, decimal = _separators(path)
+    read = partial(pandas.read_csv, path, sep=separator, decimal=decimal, skipinitialspace=True)
+    first = read(header=None, nrows=1, dtype=str, keep_default_na=False).iloc[0]
     # 0, 1, 2, … is what pandas writes above columns that have no names.
-    if all(map(_is_number, first)) and list(first) != [str(place) for place in range(len(first))]:
-        return pandas.read_csv(path, header=None)
-    return pandas.read_csv(path, index_col=0 if first[0] == "" else None)
+    numbers = all(_is_number(cell.replace(decimal, ".")) for cell in first)
+    if numbers and list(first) != [str(place) for place in range(len(first))]:
+        return read(header=None)
+    with warnings.catch_warnings():
+        # Of rows that are longer than the first line pandas drops the rest.
+        warnings.simplefilter("error", pandas.errors.ParserWarning)
+        return read(index_col=0 if first[0] == "" else False)
+
+
+def _separators(path: Path) -> tuple[str, str]:
+    """What stands between two cells of a CSV file, and before the decimals of a number."""
+    with path.open(encoding="utf-8-sig") as file:
+        lines = list(itertools.islice((line.strip("\n ") for line in file if line.strip()), 2))
+    for separator in (";", "\t"):
+        counts = {line.count(separator) for line in lines}
+        if len(counts) == 1 and counts != {0}:
+            return separator, "," if "," in lines[-1] else "."
+    widths = {len(line.split()) for line in lines}
+    if len(widths) == 1 and widths != {1} and not any("," in line for line in lines):
+        return r"\s+", "."
+    return ",", "."
 
 
 def _read_parquet(path: Path) -> Any:

@@ -40,6 +40,15 @@ def written(path):
         pandas.DataFrame(array, columns=list("abc")).to_csv(path)
     elif path.stem.endswith("_unnamed"):
         pandas.DataFrame(array).to_csv(path, index=False)
+    elif path.stem.endswith("_decimal_commas"):
+        pandas.DataFrame(array).to_csv(path, index=False, header=False, sep=";", decimal=",")
+    elif path.stem.endswith("_excel"):
+        table = pandas.DataFrame(array, columns=["größe", "b", "c"])
+        table.to_csv(path, index=False, sep=";", encoding="utf-8-sig", lineterminator="\r\n")
+    elif path.stem.endswith("_tabs"):
+        pandas.DataFrame(array).to_csv(path, sep="\t")
+    elif path.stem.endswith("_savetxt"):
+        np.savetxt(path, array)
     elif path.suffix == ".parquet":
         pandas.DataFrame(array, columns=list("abc")).to_parquet(path)
     else:
@@ -49,7 +58,10 @@ def written(path):
 
 @pytest.mark.parametrize(
     "name",
-    [".npy", ".npz", ".csv", "_bare.csv", "_numbered.csv", "_unnamed.csv", ".NPY", ".parquet"],
+    [
+        *(".npy", ".npz", ".csv", ".NPY", ".parquet", "_bare.csv", "_numbered.csv", "_unnamed.csv"),
+        *("_decimal_commas.csv", "_excel.csv", "_tabs.csv", "_savetxt.csv"),
+    ],
 )
 def test_a_file_holds_the_very_codes_and_factors(tmp_path, name):
     kind = name.lower()
@@ -112,6 +124,7 @@ def test_a_mistake_is_told_in_one_line(tmp_path):
     np.savez(tmp_path / "none.npz")
     np.savez(tmp_path / "factors_only.npz", factors=FACTORS)
     (tmp_path / "empty.csv").touch()
+    (tmp_path / "title.csv").write_text("# mine\na,b,c\n1,2,3\n")
     (tmp_path / "empty.npy").touch()
     (tmp_path / "folder.npy").mkdir()
     (tmp_path / "codes.txt").touch()
@@ -123,6 +136,7 @@ def test_a_mistake_is_told_in_one_line(tmp_path):
         (tmp_path / "none.npz", "holds nothing, and no 'codes'"),
         (tmp_path / "factors_only.npz", "holds factors, and no 'codes'"),
         (tmp_path / "empty.csv", "can't be read as .csv: No columns"),
+        (tmp_path / "title.csv", "can't be read as .csv: Length of header .* loss of data"),
         (tmp_path / "empty.npy", "can't be read as .npy"),
         (damaged(tmp_path / "codes.npy"), "can't be read as .npy"),
         (damaged(tmp_path / "codes.npz"), "can't be read as .npz"),

@@ -4,6 +4,7 @@ import csv
 import logging
 import os
 import struct
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -122,13 +123,18 @@ class _Finder:
 
     def __init__(self, folder: Path, pictures: Sequence[Path]) -> None:
         self._by_path = {path.relative_to(folder).as_posix(): path for path in pictures}
-        self._by_case = _only_once((name.lower(), path) for name, path in self._by_path.items())
-        self._by_name = _only_once((path.name.lower(), path) for path in pictures)
+        self._by_case = _only_once((_plain(name), path) for name, path in self._by_path.items())
+        self._by_name = _only_once((_plain(path.name), path) for path in pictures)
 
     def __call__(self, name: str) -> Path | None:
         name = name.replace("\\", "/").removeprefix("./")
-        found = self._by_path.get(name) or self._by_case.get(name.lower())
-        return found or self._by_name.get(name.lower())
+        found = self._by_path.get(name) or self._by_case.get(_plain(name))
+        return found or self._by_name.get(_plain(name))
+
+
+def _plain(name: str) -> str:
+    """In one case, and with accents as macOS doesn't write them, but most tables do."""
+    return unicodedata.normalize("NFC", name).lower()
 
 
 def _only_once(named: Iterator[tuple[str, Path]]) -> dict[str, Path]:

@@ -34,10 +34,10 @@ def as_network_takes(pieces: Pieces, what: str) -> Iterator[np.ndarray]:
     for piece in pieces():
         height, width = piece.shape[1:3]
         is_resized = (height, width) != (SIDE, SIDE)
+        pixels = _uint8(piece, what)
         if not told:
             told = True
             _tell(what, piece.dtype, height, width)
-        pixels = _uint8(piece, what)
         if is_resized:
             if binary is None:
                 # What is between 0 and 1 would be lost.

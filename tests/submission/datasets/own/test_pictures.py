@@ -78,6 +78,15 @@ def test_names_are_found_in_other_case_and_in_folders(
     np.testing.assert_array_equal(load(str(folder)).images, images)
 
 
+def test_accents_are_found_as_macos_writes_them(folder: Path, factors: np.ndarray) -> None:
+    for path in folder.glob("*.png"):
+        path.rename(folder / f"ba\N{COMBINING DIAERESIS}{path.name}")
+    header, *rows = rows_of(factors)
+    named = [[f"b\N{LATIN SMALL LETTER A WITH DIAERESIS}{name}", *values] for name, *values in rows]
+    table(folder, [header, *named])
+    assert load(str(folder)).is_grid
+
+
 def test_folders_that_are_links_are_read_once(folder: Path, tmp_path: Path) -> None:
     (folder / "again").symlink_to(folder)
     assert len(load(str(folder)).images) == 60
