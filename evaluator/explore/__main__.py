@@ -4,13 +4,12 @@ import argparse
 import sys
 from pathlib import Path
 
-import numpy as np
-
 from evaluator.arguments import training_record
 from evaluator.explore.server import ADDRESS, listening
 from evaluator.latents import latents_of
 from evaluator.report.page import render
-from evaluator.report.traversals import first_images, model_missing, no_latents, opened
+from evaluator.report.pictures import pictures_of
+from evaluator.report.traversals import model_missing, opened
 from submission import datasets
 from submission.command_line import Parser, parse_port, run_command_line
 from submission.errors import UserError
@@ -53,14 +52,14 @@ def main() -> None:
         listening(arguments.port) as server,
         opened([run], dataset.observation_shape) as (model,),
     ):
-        (code,) = model.encode(first_images(dataset)[1][:1])
-        nothing = no_latents(latents_of(record), len(code))
-        if nothing:
-            raise UserError(f"{run.path} has nothing to move: {nothing}")
-        if not np.isfinite(model.decode(code[None])).all():
-            raise UserError(f"{run.decoder} gives pixels that are not finite")
-        server.page = render(run.path, dataset, served=True).encode()
-        server.latents, server.decode = len(code), model.decode
+        try:
+            pictures = pictures_of(model, dataset, latents_of(record), served=True)
+        except UserError as error:
+            raise UserError(f"{run.path} fails on {dataset.name}: {error}") from error
+        if pictures.moving is None:
+            raise UserError(f"{run.path} has nothing to move: none of its latents is in use")
+        server.page = render(run.path, dataset, pictures).encode()
+        server.latents, server.decode = len(pictures.moving.content["codes"][0]), model.decode
         print(
             f"{run.path} is shown at http://{ADDRESS}:{server.server_port}/ until Ctrl-C",
             flush=True,

@@ -97,7 +97,7 @@ def write_report(run_folder: Path, dataset: Dataset, path: Path | None = None) -
     return path
 
 
-def render(run_folder: Path, dataset: Dataset, served: bool = False) -> str:
+def render(run_folder: Path, dataset: Dataset, pictures: RunPictures | None = None) -> str:
     """The page of what a run folder holds.
 
     A part whose source is missing or unreadable is left out, and a sentence in its place says so.
@@ -106,8 +106,7 @@ def render(run_folder: Path, dataset: Dataset, served: bool = False) -> str:
         run_folder: Holds any of `scores.json`, `training/run.json`, `training/history.csv`,
             `representation/pytorch_model.pt` and `training/decoder.pt`.
         dataset: The data set that the representation was scored on.
-        served: Whether the page asks `python -m evaluator.explore` for the pictures of latents
-            that are moved, where else it needs nobody.
+        pictures: What its model shows, where that has been drawn already.
 
     Returns:
         HTML.
@@ -117,7 +116,9 @@ def render(run_folder: Path, dataset: Dataset, served: bool = False) -> str:
     run, no_run = _read(read_object, folder, folder.record, dict[str, Any]())
     history, no_history = _read_history(folder.history)
     latents = latents_of(run)
-    pictures, no_pictures = draw_run(run_folder, dataset, latents, served)
+    no_pictures = ""
+    if pictures is None:
+        pictures, no_pictures = draw_run(run_folder, dataset, latents)
     provenance = scores.provenance
     return _template().render(
         title=_title(run, dataset),

@@ -127,7 +127,7 @@ class RunPictures:
 
 
 def draw_run(
-    run_folder: Path, dataset: Dataset, latents: Latents | None, served: bool = False
+    run_folder: Path, dataset: Dataset, latents: Latents | None
 ) -> tuple[RunPictures | None, str]:
     """Draws what a run's model shows.
 
@@ -135,7 +135,6 @@ def draw_run(
         run_folder: Holds `representation/pytorch_model.pt` and `training/decoder.pt`, or not.
         dataset: Where the images are drawn from.
         latents: Which are in use, by the record of training; None if it doesn't tell.
-        served: Whether a server will decode what the reader moves.
 
     Returns:
         The pictures, or None and why there are none.
@@ -147,7 +146,7 @@ def draw_run(
     try:
         with opened([run], dataset.observation_shape) as (model,):
             try:
-                return pictures_of(model, dataset, latents, served), ""
+                return pictures_of(model, dataset, latents), ""
             except UserError as error:
                 # Anybody's module may stand there.
                 return None, f"encoder and decoder fail on {dataset.name} ({error})"

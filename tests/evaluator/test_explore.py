@@ -143,6 +143,18 @@ def test_a_mistake_is_told(
 
 
 @pytest.mark.slow
+def test_a_run_of_whose_latents_none_is_in_use_has_nothing_to_move(
+    run: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = RunFolder(shutil.copytree(run, tmp_path / "run"))
+    record = json.loads(folder.record.read_text())
+    folder.record.write_text(json.dumps(record | {"kl_per_latent": [0.0, 0.0]}))
+    monkeypatch.setattr(sys, "argv", ["explore", str(folder.path), "--port", "0"])
+    with pytest.raises(UserError, match="has nothing to move: none of its latents is in use"):
+        main()
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 def test_the_runs_decoder_answers_a_browser_until_ctrl_c(run: Path) -> None:
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
