@@ -334,8 +334,9 @@ def score(
     Args:
         model: A representation folder or file; or an `nn.Module` from float32 images [n, c, h, w]
             in [0, 1] to codes [n, latents], which is scored in `eval()` mode on the device that it
-            is on, and handed back in its own mode; or a function of such images, which gets them
-            as a numpy array and, if it refuses that, as a PyTorch tensor on the CPU.
+            is on, outside of any `torch.autocast`, and handed back in its own mode; or a function
+            of such images, which gets them as a numpy array and, if it refuses that, as a PyTorch
+            tensor on the CPU.
         dataset: A data set, the name of one in the folder of data sets, or the path of one's own.
         metrics: Names from `evaluator.metrics.ALL_METRICS`; none means the challenge's five.
         seed: Of every generator; the challenge's is 0.
@@ -438,6 +439,7 @@ def _opened(
         stack.enter_context(in_memory.repeatable_kernels())
         if torch is not None and isinstance(model, torch.nn.Module):
             stack.enter_context(in_memory.in_eval_mode(model))
+            stack.enter_context(in_memory.without_autocast())
             stack.enter_context(in_memory.on_device(model, device))
             yield in_memory.of_module(model, ground_truth, call)
         elif device is not None:

@@ -116,6 +116,14 @@ def test_a_module_is_scored_in_eval_mode_and_handed_back_in_its_own(dataset, enc
     assert not found.warnings
 
 
+def test_a_module_scores_the_same_within_autocast(dataset, encoder):
+    options = {"metrics": ["mig", "irs"], "gin": [*SMALL_OF["mig"], *SMALL_OF["irs"]]}
+    expected = evaluator.score(encoder, dataset, **options).values
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert evaluator.score(encoder, dataset, **options).values == expected
+        assert torch.is_autocast_enabled("cpu")
+
+
 def test_a_module_that_fails_is_handed_back_in_its_own_mode(dataset):
     model = torch.nn.Sequential(torch.nn.Linear(7, 7))
     with pytest.raises(UserError, match="Sequential fails on a batch of 16 images"):
