@@ -278,11 +278,11 @@ def told(error: Exception) -> str:
 
 def free_memory() -> None:
     """Frees what learners held that nothing refers to any more."""
-    if "torch._dynamo" in sys.modules:
-        torch._dynamo.reset()
     gc.collect()
     # A GPU that has failed can't be asked for anything.
     with contextlib.suppress(RuntimeError):
+        if "torch._dynamo" in sys.modules:
+            torch._dynamo.reset()
         torch.cuda.empty_cache()
 
 
