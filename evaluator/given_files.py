@@ -101,6 +101,8 @@ def read_table(path: Path, key: str) -> Any:
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise UserError(f"{path} must be one of {', '.join(SUFFIXES)}")
+    if path.is_fifo():
+        raise UserError(f"{path} is a pipe, which can be read only once: give a file")
     try:
         with path.open("rb") as file:
             file.read(1)

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -128,9 +129,11 @@ def test_a_mistake_is_told_in_one_line(tmp_path):
     (tmp_path / "empty.npy").touch()
     (tmp_path / "folder.npy").mkdir()
     (tmp_path / "codes.txt").touch()
+    os.mkfifo(tmp_path / "pipe.csv")
     for path, message in (
         (tmp_path / "nowhere.npy", r"nowhere.npy can't be opened \(No such file"),
         (tmp_path / "folder.npy", r"folder.npy can't be opened \(Is a directory"),
+        (tmp_path / "pipe.csv", "pipe.csv is a pipe"),
         (tmp_path / "codes.txt", r"must be one of .npy, .npz, .csv, .parquet"),
         (tmp_path / "two.npz", "holds a, b, and no 'codes'"),
         (tmp_path / "none.npz", "holds nothing, and no 'codes'"),
