@@ -8,6 +8,7 @@ import contextlib
 import json
 import math
 import re
+import time
 import weakref
 from pathlib import Path
 
@@ -17,14 +18,17 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from submission import objectives
+from submission.budget import Budget
 from submission.configuration import configure
 from submission.errors import UserError
 from submission.networks import VAE, Decoder, NetworkShape
 from submission.supervision import Supervisor
 from submission.training import checks
+from submission.training.batches import Batches
 from submission.training.checks import errors, first_gradient, tolerance
 from submission.training.execution import Execution, next_form
-from submission.training.recipe import Recipe
+from submission.training.plan import choose
+from submission.training.recipe import TRAINING, Recipe
 from submission.training.setup import Setup
 from submission.training.step import Learner, new_model
 
@@ -76,6 +80,24 @@ def broken(logits):
     raise RuntimeError("no kernel image is available for execution on the device\nand more")
 
 
+class Chosen:
+    """What a run would be trained in, and what its log would say; nothing is exported."""
+
+    def __init__(
+        self, trial, *bindings: str, method: str = "beta_tcvae", preset: str = "challenge"
+    ):
+        width = [] if preset == "quick" else ["network.width = 0.125"]
+        small = ["trainer.batch_size = 8", "speed.measure = False"]
+        configure(method, preset, [*width, *small, *bindings])
+        setup = Setup(trial.request("run", method, preset))
+        self.notes: list[str] = []
+        self.warnings: list[str] = []
+        setup.load_resident(self.warnings.append)
+        budget = Budget(3600.0, time.monotonic())
+        plan = choose(setup, budget, self.notes.append, self.warnings.append)
+        self.form, self.width = plan.execution, plan.shape.width
+
+
 @pytest.fixture
 def phases(monkeypatch):
     """Makes the decoder's polyphase form wrong."""
@@ -102,24 +124,28 @@ def phases(monkeypatch):
         (broken, "RuntimeError: no kernel image is available for execution on the device"),
     ],
 )
-def test_a_form_that_is_wrong_is_dropped_with_a_line_and_a_warning(
-    trial, capsys, phases, fault, problem
-):
+def test_a_form_that_is_wrong_is_dropped_with_a_warning(trial, phases, fault, problem):
     phases(fault)
+    chosen = Chosen(trial)
+    assert chosen.form == Execution()
+    (warning,) = chosen.warnings
+    assert warning.startswith(f"decoder in phases: not to be had ({problem}")
+
+
+def test_a_warning_is_one_line_of_the_log_and_stands_in_the_record(trial, capsys, phases):
+    phases(wrong_gradient)
     record = trial(*STEPS)
     assert record.status == "finished"
     assert Execution(**record.form) == Execution()
     (warning,) = (line for line in record.warnings if "decoder in phases" in line)
-    assert f"decoder in phases: not to be had ({problem}" in warning
     assert capsys.readouterr().out.count(warning) == 1
     assert json.loads(trial.folder().record.read_text())["warnings"] == record.warnings
 
 
-def test_where_the_plain_form_is_broken_too_its_exception_ends_the_run(trial, phases, monkeypatch):
-    phases(broken)
+def test_where_the_plain_form_is_broken_too_its_exception_is_raised(trial, monkeypatch):
     monkeypatch.setattr("submission.networks.VAE.forward", lambda *_: broken(None))
     with pytest.raises(RuntimeError, match="no kernel image"):
-        trial(*STEPS)
+        Chosen(trial)
 
 
 def test_a_width_that_is_too_large_for_the_memory_is_passed_over(trial, monkeypatch):
@@ -129,9 +155,9 @@ def test_a_width_that_is_too_large_for_the_memory_is_passed_over(trial, monkeypa
     right = VAE.forward
     monkeypatch.setattr(VAE, "forward", limited)
     candidates = ["width.candidates = (0.25, 0.125)", "width.wanted_steps = 1"]
-    record = trial(*STEPS, *candidates, preset="quick")
-    assert (record.status, record.width) == ("finished", 0.125)
-    assert any("out of memory at 0.25 x" in line for line in record.warnings)
+    chosen = Chosen(trial, *candidates, preset="quick")
+    assert chosen.width == 0.125
+    assert any("out of memory at 0.25 x" in line for line in chosen.warnings)
 
 
 # --- The compiler -------------------------------------------------------------------------------
@@ -145,7 +171,7 @@ def test_a_width_that_is_too_large_for_the_memory_is_passed_over(trial, monkeypa
         (broken, "compiled: not to be had (RuntimeError: no kernel image"),
     ],
 )
-def test_a_compiled_form_that_is_wrong_is_dropped(trial, capsys, monkeypatch, fault, told):
+def test_a_compiled_form_that_is_wrong_is_dropped(trial, monkeypatch, fault, told):
     """A compiler that there isn't is a line of the log; one that is wrong, a warning too."""
 
     def compiled(function, mode):
@@ -156,11 +182,10 @@ def test_a_compiled_form_that_is_wrong_is_dropped(trial, capsys, monkeypatch, fa
         return run
 
     monkeypatch.setattr(torch, "compile", compiled)
-    record = trial(*STEPS, *COMPILED)
-    assert record.status == "finished"
-    assert not Execution(**record.form).compiled
-    assert told in capsys.readouterr().out
-    assert any(told in line for line in record.warnings) == (fault is not broken)
+    chosen = Chosen(trial, *COMPILED)
+    assert not chosen.form.compiled
+    lines = chosen.notes if fault is broken else chosen.warnings
+    assert any(told in line for line in lines)
 
 
 def test_a_compiler_without_room_is_told_as_such():
@@ -171,10 +196,9 @@ def test_a_compiler_without_room_is_told_as_such():
     assert "TMPDIR" in told
 
 
-def test_after_a_crash_before_the_first_checkpoint_nothing_is_compiled(trial, capsys):
+def test_after_a_crash_before_the_first_checkpoint_nothing_is_compiled(trial):
     trial.supervisor = Supervisor(crashes=("SIGSEGV",))
-    trial(*STEPS, *COMPILED)
-    assert "torch.compile" not in capsys.readouterr().out
+    assert not any("torch.compile" in line for line in Chosen(trial, *COMPILED).notes)
 
 
 # --- The first steps, and a run that goes on ----------------------------------------------------
@@ -299,13 +323,14 @@ def does_not_fit(dataset, device, wanted):
 
 @pytest.mark.parametrize("resident", [mirrored, does_not_fit])
 def test_a_data_set_that_does_not_arrive_in_the_gpus_memory_is_streamed(
-    trial, monkeypatch, resident
+    setup, squares, monkeypatch, resident
 ):
-    trial(*STEPS, name="streamed")
     monkeypatch.setattr("submission.training.setup.load_resident", resident)
-    record = trial(*STEPS, name="run")
-    assert any("the data set doesn't stay in the GPU's memory" in line for line in record.warnings)
-    assert_same_model(trial, "streamed", "run")
+    warnings = []
+    setup.load_resident(warnings.append)
+    (warning,) = warnings
+    assert "the data set doesn't stay in the GPU's memory" in warning
+    assert torch.equal(setup.batches(TRAINING)(0), Batches(squares, 8, 0, 1, CPU)(0))
 
 
 def test_a_data_set_leaves_the_gpus_memory_where_that_runs_out(trial, phases, monkeypatch):
@@ -319,9 +344,9 @@ def test_a_data_set_leaves_the_gpus_memory_where_that_runs_out(trial, phases, mo
 
     monkeypatch.setattr("submission.training.setup.load_resident", load_resident)
     phases(lambda logits: too_large(logits) if resident[0]() is not None else logits)
-    record = trial(*STEPS)
-    assert Execution(**record.form) == PHASES
-    assert any("the data set leaves the GPU's" in line for line in record.warnings)
+    chosen = Chosen(trial)
+    assert chosen.form == PHASES
+    assert any("the data set leaves the GPU's" in line for line in chosen.warnings)
 
 
 def test_a_batch_that_only_the_form_has_memory_for_is_checked_with_fewer_images(setup, monkeypatch):
