@@ -109,8 +109,9 @@ def read_factors(given: Any, names: Sequence[str] | None = None, name: str = "fa
         UserError: Not a table, a value that is missing, or nothing that varies.
     """
     columns, own_names = _columns(given, name)
-    if names is None:
-        names = own_names
+    if isinstance(names, str):
+        raise UserError(f"names is {names!r}, and must be a list of the factors' names")
+    names = own_names if names is None else list(map(str, names))
     if len(names) != len(columns):
         raise UserError(f"{name} have {len(columns)} columns, but there are {len(names)} names")
     kept, numbers, values, categorical, warnings = [], [], [], [], []

@@ -199,6 +199,12 @@ def test_factors_that_are_objects_are_the_same_numbers(make):
     assert read_factors(objects).values.tolist() == factors.tolist()
 
 
+def test_names_that_are_numbers_are_written(tmp_path):
+    options = {"metrics": ["mig"], "names": np.arange(4)}
+    path = evaluator.score_codes(noise(120), grid(*SIZES), **options).write(tmp_path)
+    assert json.loads(path.read_text())["provenance"]["factor_names"] == ["0", "1", "2", "3"]
+
+
 def test_a_list_is_read():
     given = evaluator.score_codes(noise(120).tolist(), grid(*SIZES).tolist(), gin=SMALL)
     assert given.values == evaluator.score_codes(noise(120), grid(*SIZES), gin=SMALL).values
@@ -346,6 +352,7 @@ def test_noise_scores_at_chance():
         (noise(120), np.ones((120, 3)), {}, "one value each"),
         (noise(120), grid(*SIZES).astype("M8[D]"), {}, "factor 0 holds a date"),
         (noise(120), grid(*SIZES), {"names": ["a"]}, "4 columns, but there are 1 names"),
+        (noise(120), grid(*SIZES), {"names": "abcd"}, "names is 'abcd', and must be a list"),
         (noise(20), rows_of(20, 2, 2), {}, "20 rows that cover no grid .* are too few"),
         (noise(90), [[f"id {i}", "ab"[i % 2]] for i in range(90)], {}, "90 values in 90 rows"),
         (noise(120), grid(*SIZES), {"metrics": ["mgi"]}, "did you mean mig"),
