@@ -546,7 +546,6 @@ BAD_ANSWERS = {
     ),
     "no latents": (lambda x: x[:, :0, 0, 0], "returns no latents"),
     "complex": (lambda x: torch.complex(x, x).mean((2, 3)), "complex64, not numbers"),
-    "bfloat16": (lambda x: x.mean((2, 3)).bfloat16(), "BFloat16"),
     "a tuple": (lambda x: (x.mean((2, 3)), x), "a tuple, not one tensor"),
     "a failure": (lambda x: x.reshape(7, 11), "fails on a batch of 16 images of spelled"),
 }
