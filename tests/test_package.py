@@ -119,7 +119,7 @@ def of_any_python(request, built, tmp_path_factory):
     pinned.write_text(locked(everything(PROJECT["dependencies"])))
     needed = [*install, "--require-hashes", "--only-binary", ":all:", "--requirement", pinned]
     told = subprocess.run(needed, capture_output=True, text=True)
-    if "connection" in told.stderr.lower():
+    if re.search("connection|timed? ?out|name resolution|max retries", told.stderr, re.IGNORECASE):
         pytest.skip(f"no registry is reached: {told.stderr}")
     assert told.returncode == 0, told.stderr
     subprocess.run([*install, "--no-index", built], check=True)
