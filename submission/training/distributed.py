@@ -10,6 +10,7 @@ so be divided once too often, since each process backpropagates to its own rows 
 and `mean` hand back gradients that are the world size times too large, which the average undoes.
 """
 
+import gc
 import os
 from typing import Any, TypeVar
 
@@ -53,6 +54,9 @@ class Group:
     def leave(self) -> None:
         """Ends the meeting."""
         if self.world_size > 1:
+            # A wrapped module lies in a circle of references; where one outlives the meeting, the
+            # process may abort as it ends ("terminate called without an active exception").
+            gc.collect()
             dist.destroy_process_group()
 
     @property
