@@ -20,7 +20,9 @@ from tests.evaluator.reading import prepare, read_representation
 
 ROOT = Path(__file__).resolve().parents[2]
 METRICS = ["mig", "irs"]
-SMALL = ["mig.num_train = 100", "irs.num_train = 100"]
+# With fewer than these 50 batches, a model that counts its calls might be lucky.
+DRAWN = 800
+SMALL = [f"mig.num_train = {DRAWN}", "irs.num_train = 100"]
 SIZES = (2, 3, 4, 5)
 
 
@@ -99,8 +101,8 @@ def write_counter(folder: Path, data: Path) -> Path:
 
     Four batches come first, with which every model is tried.
     """
-    factors = draw(datasets.load(str(data)), 100, 16, np.random.RandomState(0)).factors
-    answers = [factors[start : start + 16].tolist() for start in range(0, 100, 16)]
+    factors = draw(datasets.load(str(data)), DRAWN, 16, np.random.RandomState(0)).factors
+    answers = [factors[start : start + 16].tolist() for start in range(0, DRAWN, 16)]
     code = forgeries.COUNTS_ITS_CALLS.format(answers=[answers[0]] * 4 + answers)
     return forgeries.write_dill(folder, code)
 
@@ -111,7 +113,7 @@ def test_of_a_function_that_counts_its_calls_it_is_seen_that_its_codes_are_none_
     folder = write_counter(tmp_path / "run/representation", data)
     truth = GroundTruth(datasets.load(str(data)))
     representation = read_representation(folder, truth, allow_pickle=True)
-    sizes = ["mig.num_train = 100"]
+    sizes = [f"mig.num_train = {DRAWN}"]
     ready = prepare("fast", truth, representation, [MIG], sizes)
     assert ready.unproven
     # It would replay the public order of seed 0, if it weren't asked for other images in between.
