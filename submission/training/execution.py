@@ -11,7 +11,7 @@ import torch
 from submission.budget import parse_duration
 from submission.training.recipe import Speed
 
-# Of a execution that is slower by less than this, a measurement of a few steps can't tell.
+# Of an execution that is slower by less than this, a measurement of a few steps can't tell.
 _MARGIN = 0.02
 # glibc's mallopt parameters (malloc.h).
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
