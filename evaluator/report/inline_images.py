@@ -45,11 +45,16 @@ def inline_svg(figure: Figure, prefix: str, styles: Mapping[str, str]) -> Markup
     return Markup(svg)
 
 
-def webp_of_png(png: bytes) -> bytes:
-    """A strip of images as a tenth of its PNG's bytes, for a page with many."""
+def webp(picture: Image.Image) -> bytes:
+    """A picture as a tenth of its PNG's bytes, for a page with many."""
     file = io.BytesIO()
-    Image.open(io.BytesIO(png)).save(file, "WEBP", quality=_WEBP_QUALITY)
+    picture.save(file, "WEBP", quality=_WEBP_QUALITY)
     return file.getvalue()
+
+
+def webp_of_png(png: bytes) -> bytes:
+    """The same of a picture that is a PNG already."""
+    return webp(Image.open(io.BytesIO(png)))
 
 
 def data_uri(content: bytes, kind: str) -> str:

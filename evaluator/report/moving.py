@@ -1,6 +1,5 @@
 """What a page needs to move the latents of an image and show what is decoded of them."""
 
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from evaluator.report.inline_images import data_uri
+from evaluator.report.inline_images import data_uri, webp
 from evaluator.report.layers import decode, pack, packed_bytes, read_layers
 from evaluator.report.traversals import SEED, Autoencoder, strip_png
 from submission.errors import UserError
@@ -29,7 +28,6 @@ _COMPARED = 16
 # How many places of a latent are drawn beforehand where the page can't decode, as space allows.
 _PLACES = 11
 _SKIPS = (1, 2, 5)
-_WEBP_QUALITY = 88
 
 
 @dataclass(frozen=True)
@@ -180,15 +178,13 @@ def _strips(
     for skip in _SKIPS:
         shown = range(0, _PLACES, skip)
         chosen = [0, *(1 + number * _PLACES + at for number in range(len(sliders)) for at in shown)]
-        strips = [data_uri(_webp(column[chosen]), "webp") for column in columns]
+        strips = [data_uri(webp(_column(column[chosen])), "webp") for column in columns]
         if sum(map(len, strips)) <= MOST_BYTES:
             break
     return strips, len(shown)
 
 
-def _webp(pictures: NDArray[np.uint8]) -> bytes:
+def _column(pictures: NDArray[np.uint8]) -> Image.Image:
     """Pictures one below the other. Their sides are multiples of WebP's blocks of 16 pixels."""
     column = np.repeat(pictures, 3, axis=3) if pictures.shape[3] == 1 else pictures
-    file = io.BytesIO()
-    Image.fromarray(np.concatenate(column)).save(file, "WEBP", quality=_WEBP_QUALITY)
-    return file.getvalue()
+    return Image.fromarray(np.concatenate(column))

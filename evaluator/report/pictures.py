@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluator.latents import LEAST_VARIANCE, Latents
-from evaluator.report.inline_images import webp_of_png
+from evaluator.report.inline_images import webp
 from evaluator.report.moving import Moving, Slider, prepare
 from evaluator.report.traversals import (
     IMAGES_IN_A_ROW,
@@ -18,6 +18,7 @@ from evaluator.report.traversals import (
     first_images,
     model_missing,
     opened,
+    strip,
     strip_png,
     traverse,
 )
@@ -235,7 +236,7 @@ def _moved(
         low=low,
         high=high,
         change=float(np.sqrt(difference)) / spread if spread else 0.0,
-        strip=webp_of_png(strip_png(traverse(model, first[0], latent, values))),
+        strip=webp(strip(traverse(model, first[0], latent, values))),
     )
 
 
@@ -256,10 +257,11 @@ def _changed(
     if not dataset.is_grid:
         return [], f"{dataset.name} is no grid, on which each factor can be changed alone"
     shares = _moved_by_factors(model, dataset, sample, codes)
+    own = _factors_of(dataset, image)
     found = []
     for factor, share in zip(dataset.scored_factors, shares, strict=True):
         values = _spaced(dataset.factor_sizes[factor], IMAGES_IN_A_ROW)
-        grid = np.repeat(_factors_of(dataset, image), len(values), axis=0)
+        grid = np.repeat(own, len(values), axis=0)
         grid[:, factor] = values
         images = _observe_alike(dataset, _images_of(dataset, grid))
         order = sorted(in_use, key=lambda latent: -share[latent])[:_MOST_MOVED]
@@ -268,7 +270,7 @@ def _changed(
                 name=dataset.factor_names[factor],
                 values=[_value(dataset, factor, value) for value in values],
                 originals=strip_png(images),
-                decoded=webp_of_png(strip_png(model.decode(model.encode(images)))),
+                decoded=webp(strip(model.decode(model.encode(images)))),
                 moved=[(one, float(share[one])) for one in order if share[one] >= LEAST_MOVED],
             )
         )
@@ -286,10 +288,11 @@ def _moved_by_factors(
     if dataset.paint is not None:
         codes = model.encode(_observe_alike(dataset, sample))
     random_state = np.random.RandomState(SEED)
+    factors = _factors_of(dataset, sample)
     drawn, alone = [codes], []
     for factor in dataset.scored_factors:
         size = dataset.factor_sizes[factor]
-        grid = _factors_of(dataset, sample)
+        grid = factors.copy()
         grid[:, factor] += random_state.randint(1, size, size=len(sample))
         grid[:, factor] %= size
         drawn.append(model.encode(_observe_alike(dataset, _images_of(dataset, grid))))

@@ -106,21 +106,26 @@ def traverse(
 
 
 def strip_png(images: NDArray[np.float32]) -> bytes:
-    """One row of images as a PNG, with transparent gaps between them.
+    """What `strip` gives, as a PNG."""
+    file = io.BytesIO()
+    strip(images).save(file, "PNG")
+    return file.getvalue()
+
+
+def strip(images: NDArray[np.float32]) -> Image.Image:
+    """One row of images, with transparent gaps between them.
 
     Args:
         images: float32 [n, height, width, channels] in [0, 1].
     """
     pixels = _to_rgb(images)
     count, height, width, _ = pixels.shape
-    strip = np.zeros((height, count * (width + _GAP) - _GAP, 4), np.uint8)
+    row = np.zeros((height, count * (width + _GAP) - _GAP, 4), np.uint8)
     for index, image in enumerate(pixels):
         left = index * (width + _GAP)
-        strip[:, left : left + width, :3] = image
-        strip[:, left : left + width, 3] = 255
-    file = io.BytesIO()
-    Image.fromarray(strip).save(file, "PNG")
-    return file.getvalue()
+        row[:, left : left + width, :3] = image
+        row[:, left : left + width, 3] = 255
+    return Image.fromarray(row)
 
 
 def _to_rgb(images: NDArray[np.float32]) -> NDArray[np.uint8]:
