@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from evaluator.worker.readers import as_array
 from submission.errors import UserError
 
 BINS = 20
@@ -194,11 +195,7 @@ def _without_tensors(given: Any) -> Any:
     """Tensors, or a list of them, that have a gradient, are on a GPU or bfloat16, as arrays."""
     if isinstance(given, list | tuple) and given and hasattr(given[0], "detach"):
         return [_without_tensors(one) for one in given]
-    if not hasattr(given, "detach"):
-        return given
-    tensor = given.detach().cpu()
-    # numpy has no such type; each of its numbers is one of float32.
-    return (tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor).numpy()
+    return as_array(given) if hasattr(given, "detach") else given
 
 
 def _check_table(array: np.ndarray, name: str, columns: str) -> None:

@@ -12,7 +12,13 @@ import numpy as np
 
 from evaluator.ground_truth import GroundTruth
 from evaluator.representations import Representation, check
-from evaluator.worker.readers import Reading, encode_images, encode_pixels, make_repeatable
+from evaluator.worker.readers import (
+    Reading,
+    as_array,
+    encode_images,
+    encode_pixels,
+    make_repeatable,
+)
 from submission.errors import UserError
 
 if TYPE_CHECKING:
@@ -141,8 +147,7 @@ def of_function(
         codes = call.codes_in(ways[0](images))
         torch = sys.modules.get("torch")
         if torch is not None and isinstance(codes, torch.Tensor):
-            codes = codes.detach().cpu()
-            codes = (codes.float() if codes.dtype == torch.bfloat16 else codes).numpy()
+            codes = as_array(codes)
         array = np.asarray(codes)
         if array.dtype == object:
             raise UserError(

@@ -326,8 +326,14 @@ def _codes_of(
         raise
     if not isinstance(codes, torch.Tensor):
         raise UserError(f"{path} returns a {type(codes).__name__}, not one tensor [n, latents]")
+    return as_array(codes)
+
+
+def as_array(tensor: "torch.Tensor") -> np.ndarray:
+    """A tensor's numbers; it may have a gradient, and lie on a GPU."""
+    tensor = tensor.detach().cpu()
     # numpy has no bfloat16, whose numbers are all among those of float32.
-    return (codes.float() if codes.dtype == torch.bfloat16 else codes).cpu().numpy()
+    return (tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor).numpy()
 
 
 def _of_a_gpu(path: Path) -> UserError:
