@@ -4,17 +4,15 @@ import argparse
 import sys
 from pathlib import Path
 
-from evaluator.arguments import training_record
+from evaluator.arguments import check_is_run, dataset_of_run, training_record
 from evaluator.explore.server import ADDRESS, listening
 from evaluator.latents import latents_of
 from evaluator.report.page import render
 from evaluator.report.pictures import pictures_of
 from evaluator.report.traversals import model_missing, opened
-from submission import datasets
 from submission.command_line import Parser, parse_port, run_command_line
 from submission.errors import UserError
 from submission.runs.folder import RunFolder
-from submission.runs.record import dataset_of
 
 _EXAMPLES = """\
 examples:
@@ -36,18 +34,12 @@ def main() -> None:
     """
     arguments = _parse(sys.argv[1:])
     run = RunFolder(arguments.run)
-    if not run.path.is_dir():
-        raise UserError(
-            f"{run.path} is no folder: give a run's, such as scratch/shared/experiment_name"
-        )
+    check_is_run(run.path)
     missing = model_missing(run)
     if missing:
         raise UserError(f"{run.path} has nothing to decode: {missing}")
     record = training_record(run.representation)
-    name = arguments.dataset or dataset_of(record)
-    if name is None:
-        raise UserError(f"--dataset is missing, and {run.path} holds no training/run.json")
-    dataset = datasets.load(name)
+    dataset = dataset_of_run(run.path, arguments.dataset, record)
     with (
         listening(arguments.port) as server,
         opened([run], dataset.observation_shape) as (model,),

@@ -4,12 +4,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from evaluator.arguments import training_record
+from evaluator.arguments import check_is_run, dataset_of_run, training_record
 from evaluator.report.page import write_report
-from submission import datasets
 from submission.command_line import Parser, run_command_line
-from submission.errors import UserError
-from submission.runs.record import dataset_of
 
 
 def main() -> None:
@@ -20,12 +17,9 @@ def main() -> None:
     """
     arguments = _parse(sys.argv[1:])
     run = arguments.run
-    if not run.is_dir():
-        raise UserError(f"{run} is no folder: give a run's, such as scratch/shared/experiment_name")
-    name = arguments.dataset or dataset_of(training_record(run / "representation"))
-    if name is None:
-        raise UserError(f"--dataset is missing, and {run} holds no training/run.json to tell it")
-    page = write_report(run, datasets.load(name), arguments.output)
+    check_is_run(run)
+    record = training_record(run / "representation")
+    page = write_report(run, dataset_of_run(run, arguments.dataset, record), arguments.output)
     print(f"report: {page}")
 
 
