@@ -19,8 +19,8 @@ from submission.errors import UserError
 from submission.networks import VAE, NetworkShape
 from submission.runs.folder import RunFolder
 from submission.training.export import export
+from tests.browser import launched, needs_chromium
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 LATENTS = 2
 
 
@@ -155,7 +155,7 @@ def test_a_run_of_whose_latents_none_is_in_use_has_nothing_to_move(
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+@needs_chromium
 def test_the_runs_decoder_answers_a_browser_until_ctrl_c(run: Path) -> None:
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     command = [sys.executable, "-m", "evaluator.explore", str(run), "--port", "0"]
@@ -164,10 +164,7 @@ def test_the_runs_decoder_answers_a_browser_until_ctrl_c(run: Path) -> None:
     line = process.stdout.readline()
     found = re.fullmatch(rf"{run} is shown at (http://127\.0\.0\.1:\d+/) until Ctrl-C\n", line)
     assert found is not None
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox"], timeout=120_000
-        )
+    with launched(sync_api) as browser:
         tab = browser.new_page()
         tab.set_default_timeout(120_000)
         logged: list[str] = []

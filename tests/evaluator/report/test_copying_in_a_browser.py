@@ -1,7 +1,6 @@
 """The button beside a page's provenance, pressed as a reader presses it."""
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,10 +9,10 @@ import pytest
 
 from evaluator.report.page import write_report
 from submission.datasets import Dataset
+from tests.browser import launched, needs_chromium
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")
@@ -27,9 +26,8 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[sync_api.Browser]:
-    with sync_api.sync_playwright() as playwright:
-        flags = ["--no-sandbox", "--disable-background-networking", "--disable-sync"]
-        yield playwright.chromium.launch(executable_path=CHROMIUM, args=flags, timeout=120_000)
+    with launched(sync_api) as browser:
+        yield browser
 
 
 def pressed(tab: sync_api.Page, page: Path) -> None:

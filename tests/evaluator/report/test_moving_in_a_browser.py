@@ -20,10 +20,10 @@ from submission.datasets import Dataset
 from submission.networks import VAE, NetworkShape
 from submission.runs.folder import RunFolder
 from submission.training.export import export
+from tests.browser import launched, needs_chromium
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+pytestmark = needs_chromium
 
 LATENTS = 4
 RECORD = {
@@ -131,9 +131,8 @@ def report(run: Path, dataset: Dataset) -> Path:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[sync_api.Browser]:
-    with sync_api.sync_playwright() as playwright:
-        flags = ["--no-sandbox", "--disable-background-networking", "--disable-sync"]
-        yield playwright.chromium.launch(executable_path=CHROMIUM, args=flags, timeout=120_000)
+    with launched(sync_api) as browser:
+        yield browser
 
 
 def open_page(browser: sync_api.Browser, path: Path, **options: object) -> Shown:

@@ -19,6 +19,7 @@ import torch
 from evaluator.report import baselines
 from evaluator.report.page import write_report
 from submission.datasets import Dataset
+from tests.browser import browse, needs_chromium
 
 LATENTS = 6
 KL = [0.8, 1.5, 0.4, 3.25, 0.0, 0.7]
@@ -619,21 +620,6 @@ def test_headings_do_not_skip_a_level(page: Page) -> None:
 
 
 # In a browser.
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-FLAGS = [
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-]
-
-
-def browse(page: Path, profile: Path, *flags: str) -> subprocess.CompletedProcess[str]:
-    assert CHROMIUM is not None
-    command = [CHROMIUM, *FLAGS, f"--user-data-dir={profile}", *flags, page.as_uri()]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-
-
-needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 
 
 @needs_chromium

@@ -1,12 +1,8 @@
-import shutil
-import subprocess
 from pathlib import Path
 
-import pytest
-
 from evaluator.report.template import environment
+from tests.browser import browse, needs_chromium
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 PAGE = """<!DOCTYPE html>
 <meta charset="utf-8">
 {{ policy(*scripts) }}
@@ -33,13 +29,10 @@ def test_a_page_without_scripts_allows_none(tmp_path: Path) -> None:
     assert "script-src" not in text
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+@needs_chromium
 def test_a_browser_runs_the_scripts_named_and_no_other(tmp_path: Path) -> None:
     # Each sees the whole page, and the one before it; characters that HTML or gin escape stay.
     one = 'document.title = `one & "two" ${document.querySelector("p").textContent} é < {{ 1 }}`;\n'
     page = render(tmp_path, one=one, other='document.title += ", both ran";\n')
-    assert CHROMIUM is not None
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    command = [CHROMIUM, *flags, f"--user-data-dir={tmp_path}/profile", "--dump-dom", page.as_uri()]
-    dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    dom = browse(page, tmp_path / "profile", "--dump-dom").stdout
     assert '<title>one &amp; "two" Text é &lt; {{ 1 }}, both ran</title>' in dom

@@ -20,6 +20,7 @@ from study.report.results import final_scores, read
 from study.report.wording import MINUS, NOTHING
 from submission import datasets
 from submission.errors import UserError
+from tests.browser import browse, needs_chromium
 
 TITLES = ("β-TCVAE", "Factor-VAE", "β-VAE", "Info-VAE", "DIP-VAE-I", "DIP-VAE-II")
 TABLES = {
@@ -295,19 +296,7 @@ def test_hostile_names_are_escaped(drawn):
 
 # In a browser.
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-FLAGS = [
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-]
 WIDTHS = (375, 768, 1440)
-needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
-
-
-def browse(page: Path, profile: Path, *flags: str) -> subprocess.CompletedProcess[str]:
-    assert CHROMIUM is not None
-    command = [CHROMIUM, *FLAGS, f"--user-data-dir={profile}", *flags, page.as_uri()]
-    return subprocess.run(command, capture_output=True, text=True, timeout=600, check=True)
 
 
 @needs_chromium
@@ -330,7 +319,7 @@ def test_the_page_fits_phones_and_wide_screens(whole, tmp_path):
       }).join(" ");"""
     wrapper = tmp_path / "frames.html"
     wrapper.write_text(f"<meta charset=utf-8><script>{measure}</script>{frames}")
-    dom = browse(wrapper, tmp_path / "profile", "--dump-dom").stdout
+    dom = browse(wrapper, tmp_path / "profile", "--dump-dom", seconds=600).stdout
     title = re.search(r"<title>(.*?)</title>", dom)
     assert title is not None
     measured = [[float(number) for number in one.split(",")] for one in title[1].split()]
@@ -380,7 +369,7 @@ def test_runs_are_sorted_filtered_and_compared_by_a_click(whole, tmp_path):
         f"<meta charset=utf-8><script>{script}</script>"
         f'<iframe width="1440" height="800" srcdoc="{source}"></iframe>'
     )
-    dom = browse(wrapper, tmp_path / "profile", "--dump-dom").stdout
+    dom = browse(wrapper, tmp_path / "profile", "--dump-dom", seconds=600).stdout
     found = json.loads(unescape(re.search(r"<title>(.*?)</title>", dom)[1]))
     scores = pd.read_csv(whole / "report/scores.csv")
     order = scores.sort_values("mig", ascending=False, kind="stable")
@@ -408,6 +397,7 @@ def test_the_page_logs_no_error_in_the_browser(whole, tmp_path):
         tmp_path / "profile",
         "--dump-dom",
         "--enable-logging=stderr",
+        seconds=600,
     ).stderr
     assert "CONSOLE" not in log
 
