@@ -2,6 +2,7 @@
 
 import importlib.util
 import itertools
+import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -89,7 +90,8 @@ def read_table(path: Path, key: str) -> Any:
     Args:
         path: `.npy`; `.npz`; `.csv`, whose first row names the columns unless it holds numbers
             only (other than 0, 1, 2, …), and whose cells commas, semicolons, tabs or spaces
-            part; `.parquet`. A first column without a name, as pandas writes it, numbers the rows.
+            part, or what a line above them names (`sep=;`); `.parquet`. A first column without a
+            name, as pandas writes it, numbers the rows.
         key: What the array is called in an `.npz` that holds several.
 
     Returns:
@@ -142,8 +144,22 @@ def _read_npz(path: Path, key: str) -> Any:
 def _read_csv(path: Path) -> Any:
     import pandas
 
-    separator, decimal = _separators(path)
-    read = partial(pandas.read_csv, path, sep=separator, decimal=decimal, skipinitialspace=True)
+    with path.open(encoding="utf-8-sig") as file:
+        # As spreadsheets write it.
+        named = re.fullmatch("(?i)sep=(.)", file.readline().rstrip("\r\n"))
+        file.seek(0)
+        lines = file if named is None else itertools.islice(file, 1, None)
+        filled = (line.strip("\n ") for line in lines if line.strip())
+        first_two = list(itertools.islice(filled, 2))
+    separator, decimal = _separators(first_two, named[1] if named else "")
+    read = partial(
+        pandas.read_csv,
+        path,
+        sep=separator,
+        decimal=decimal,
+        skipinitialspace=True,
+        skiprows=1 if named else 0,
+    )
     first = read(header=None, nrows=1, dtype=str, keep_default_na=False).iloc[0]
     # 0, 1, 2, … is what pandas writes above columns that have no names.
     numbers = all(_is_number(cell.replace(decimal, ".")) for cell in first)
@@ -155,14 +171,23 @@ def _read_csv(path: Path) -> Any:
         return read(index_col=0 if first[0] == "" else False)
 
 
-def _separators(path: Path) -> tuple[str, str]:
-    """What stands between two cells of a CSV file, and before the decimals of a number."""
-    with path.open(encoding="utf-8-sig") as file:
-        lines = list(itertools.islice((line.strip("\n ") for line in file if line.strip()), 2))
+def _separators(lines: Sequence[str], named: str) -> tuple[str, str]:
+    """What stands between two cells of a CSV file, and before the decimals of a number.
+
+    Args:
+        lines: The first two.
+        named: What the file says stands between cells; empty where it says nothing.
+    """
+
+    def decimal(separator: str) -> str:
+        return "," if separator != "," and any("," in line for line in lines[-1:]) else "."
+
+    if named:
+        return named, decimal(named)
     for separator in (";", "\t"):
         counts = {line.count(separator) for line in lines}
         if len(counts) == 1 and counts != {0}:
-            return separator, "," if "," in lines[-1] else "."
+            return separator, decimal(separator)
     widths = {len(line.split()) for line in lines}
     if len(widths) == 1 and widths != {1} and not any("," in line for line in lines):
         return r"\s+", "."

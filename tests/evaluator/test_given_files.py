@@ -46,6 +46,9 @@ def written(path):
     elif path.stem.endswith("_excel"):
         table = pandas.DataFrame(array, columns=["größe", "b", "c"])
         table.to_csv(path, index=False, sep=";", encoding="utf-8-sig", lineterminator="\r\n")
+    elif path.stem.endswith("_named"):
+        table = pandas.DataFrame(array, columns=list("abc")).to_csv(index=False, sep="|")
+        path.write_text(f"sep=|\n{table}", encoding="utf-8-sig", newline="\r\n")
     elif path.stem.endswith("_tabs"):
         pandas.DataFrame(array).to_csv(path, sep="\t")
     elif path.stem.endswith("_savetxt"):
@@ -61,7 +64,7 @@ def written(path):
     "name",
     [
         *(".npy", ".npz", ".csv", ".NPY", ".parquet", "_bare.csv", "_numbered.csv", "_unnamed.csv"),
-        *("_decimal_commas.csv", "_excel.csv", "_tabs.csv", "_savetxt.csv"),
+        *("_decimal_commas.csv", "_excel.csv", "_named.csv", "_tabs.csv", "_savetxt.csv"),
     ],
 )
 def test_a_file_holds_the_very_codes_and_factors(tmp_path, name):
