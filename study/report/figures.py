@@ -304,6 +304,65 @@ def ranks(table: pd.DataFrame, shown: Mapping[str, Look], title: str) -> Panel:
     )
 
 
+# --- Variants -----------------------------------------------------------------------------------
+
+
+def variants(
+    scores: pd.DataFrame,
+    metric: str,
+    first: str,
+    shown: Mapping[str, Look],
+    untrained: Band | None = None,
+) -> Panel:
+    """A metric's runs, a line for each variant of a method, and the mean over them.
+
+    Args:
+        scores: One row a run.
+        metric: The metric.
+        first: The variant that the others are held against; its points are open.
+        shown: Each method's look.
+        untrained: What a score is worth nothing in, which is shaded grey; None where unknown.
+    """
+    known = scores.dropna(subset=[metric])
+    groups = list(known.groupby("label", sort=False))
+    methods = [rows["method"].iloc[0] for _, rows in groups]
+    starts = [place and method != methods[place - 1] for place, method in enumerate(methods)]
+    heights = np.arange(len(groups)) + 0.5 * np.cumsum(starts)
+
+    def draw(axes: Axes, colours: Colours) -> None:
+        if untrained is not None:
+            axes.axvspan(
+                untrained.low, untrained.high, color=colours.ink, alpha=_BAND_OPACITY, linewidth=0
+            )
+        for height, (label, rows) in zip(heights, groups, strict=True):
+            look = shown[label]
+            colour = colours.methods[look.colour]
+            axes.plot(
+                rows[metric],
+                np.full(len(rows), height),
+                look.marker,
+                color=colour,
+                markerfacecolor="none" if rows["variant"].iloc[0] == first else colour,
+                markersize=5,
+            )
+            axes.plot([rows[metric].mean()] * 2, [height - 0.4, height + 0.4], color=colour)
+        axes.set_ylim(heights[-1] + 0.7, -0.7)
+        axes.set_yticks(heights, [label for label, _ in groups], fontsize=_SMALL)
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+        axes.grid(axis="x", color=colours.grid, linewidth=0.8)
+        plain(axes, colours)
+
+    means = [f"{label} {decimals(rows[metric].mean())}" for label, rows in groups]
+    worth = f" Without training: {untrained}." if untrained else ""
+    return Panel(
+        metric_title(metric),
+        f"{metric_title(metric)} by variant. The means: {', '.join(means)}.{worth}",
+        draw,
+        size=(4.6, 0.5 + 0.21 * (heights[-1] + 1.4)),
+        metric=metric,
+    )
+
+
 # --- Matrices -----------------------------------------------------------------------------------
 
 

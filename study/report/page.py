@@ -18,7 +18,17 @@ from evaluator.report.inline_images import data_uri, webp_of_png
 from evaluator.report.template import environment as template_environment
 from evaluator.report.traversals import IMAGES_IN_A_ROW, SEED
 from study.folder import StudyFolder
-from study.report import agreement, dials, figures, models, published, table, thesis, wording
+from study.report import (
+    agreement,
+    dials,
+    figures,
+    models,
+    published,
+    table,
+    thesis,
+    variants,
+    wording,
+)
 from study.report.figures import Panel
 from study.report.models import Traversal
 from study.report.published import NORMALISED_SUM
@@ -28,6 +38,7 @@ from submission.runs.files import write_bytes, write_text
 
 _RHO = "\N{GREEK SMALL LETTER RHO}"
 _MODEL = ("latents_in_use", "reconstruction_error")
+_MEASURED = ("kl", "reconstruction_error")
 
 
 @dataclass(frozen=True)
@@ -43,6 +54,7 @@ class _Analysis:
     seeds: pd.DataFrame
     components: pd.DataFrame
     against_model: pd.DataFrame
+    variants: pd.DataFrame
 
 
 @dataclass(frozen=True)
@@ -105,6 +117,7 @@ def write_report(folder: Path) -> Path:
             ]
             for figure in drawn
         },
+        changes=_changes(analysis.variants),
         traversals=_by_label(traversals),
         numbers={run.name: number for number, run in enumerate(results.runs)},
         noise=_noise_between_seeds(analysis.components),
@@ -138,6 +151,7 @@ def _template() -> jinja2.Template:
         "title_of": wording.metric_title,
         "typographic": _typographic,
         "webp": webp_of_png,
+        "change": _change,
         "p_value": _p_value,
         "f_value": _f_value,
         "setting": _setting,
@@ -176,20 +190,33 @@ def _analyse(results: Results, errors: dict[str, float]) -> _Analysis:
         seeds=agreement.seed_disagreement(scores, metrics),
         components=agreement.variance_components(scores, metrics),
         against_model=agreement.correlations(scores, itertools.product(metrics, _MODEL)),
+        variants=variants.differences(scores, results.variants[0], [*metrics, *_MEASURED]),
     )
 
 
 def _findings(analysis: _Analysis, untrained: Mapping[str, Band]) -> dict[str, thesis.Finding]:
     """By the id of their sections."""
     summary = analysis.summary
+    changed = analysis.variants[~analysis.variants["quantity"].isin(_MEASURED)]
     return {
         "worth": thesis.on_worth(summary, untrained),
+        **({"variants": thesis.on_variants(changed)} if len(changed) else {}),
         "papers-order": thesis.on_papers_order(analysis.orders_against_paper),
         "correlations": thesis.on_correlations(analysis.correlations),
         "ranks": thesis.on_ranks(summary),
         "orders": thesis.on_orders(analysis.orders, analysis.seeds),
         "noise": thesis.on_components(analysis.components),
         "model": thesis.on_model(analysis.against_model, analysis.scores, summary),
+    }
+
+
+def _changes(differences: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
+    """By label, what the variant changes; quantities that no run has are left out."""
+    known = differences.assign(clear=variants.beyond_seeds(differences))
+    known = known[known.groupby("quantity")["difference"].transform("count") > 0]
+    return {
+        str(label): [dict(row) for row in own.to_dict("records")]
+        for label, own in known.groupby("label", sort=False)
     }
 
 
@@ -235,6 +262,13 @@ def _figures(results: Results, analysis: _Analysis) -> list[_Figure]:
         _Figure("ranks", _rank_panels(results, analysis)),
         _Figure("orders", _order_panels(analysis)),
     ]
+    if len(analysis.variants):
+        first = results.variants[0]
+        panels = [
+            figures.variants(analysis.scores, name, first, shown, untrained.get(name))
+            for name in drawable
+        ]
+        found.append(_Figure("variants", panels))
     if len(analysis.components) and analysis.components["share"].notna().any():
         found.append(_Figure("variance", [figures.shares(analysis.components)]))
     for against in _MODEL:
@@ -408,6 +442,19 @@ def _setting(value: Any) -> str:
     return str(value)
 
 
+def _change(row: Mapping[str, Any]) -> str:
+    """A difference with its interval, such as `+0.113 ± 0.062`; a dash for NaN."""
+    difference, half_width = row["difference"], row["half_width"]
+    if row["quantity"] == "reconstruction_error":
+        texts = [f"{difference:+.1e}", f"{half_width:.1e}"]
+    else:
+        places = 1 if row["quantity"] == "kl" else 3
+        texts = [wording.signed(difference, places), wording.decimals(half_width, places)]
+    if math.isnan(difference):
+        return wording.NOTHING
+    return texts[0] if math.isnan(half_width) else " ± ".join(texts)
+
+
 def _p_value(p: float) -> str:
     if math.isnan(p):
         return wording.NOTHING
@@ -451,6 +498,11 @@ def _write_tables(
     _write_csv(report / "seed_disagreement.csv", analysis.seeds)
     _write_csv(report / "variance_components.csv", analysis.components)
     _write_csv(report / "agreement_with_model.csv", analysis.against_model)
+    # Of a study without variants there is none.
+    if len(analysis.variants):
+        _write_csv(report / "variants.csv", analysis.variants)
+    else:
+        (report / "variants.csv").unlink(missing_ok=True)
 
 
 def _write_csv(path: Path, frame: pd.DataFrame) -> None:

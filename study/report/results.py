@@ -86,6 +86,7 @@ class Results:
     Attributes:
         settings: The fields of `Study`, as JSON holds them.
         git_revision: Of the code that ran it; empty if unknown.
+        variants: Their names, in the plan's order.
         runs: The finished and scored ones: the paper's methods in its order, then others in the
             plan's, each by variant and seed in the plan's order.
         missing: The others, likewise.
@@ -93,6 +94,7 @@ class Results:
 
     settings: Mapping[str, Any]
     git_revision: str
+    variants: tuple[str, ...]
     runs: tuple[Run, ...]
     missing: tuple[MissingRun, ...]
 
@@ -134,6 +136,7 @@ def read(folder: Path) -> Results:
     return Results(
         settings=plan["study"],
         git_revision=str(plan.get("git_revision") or ""),
+        variants=tuple(dict.fromkeys(entry["variant"] for entry in plan["runs"])),
         runs=tuple(runs),
         missing=tuple(missing),
     )

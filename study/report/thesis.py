@@ -14,6 +14,7 @@ from evaluator.paper import METRIC_TITLES
 from evaluator.report.baselines import Band
 from study.report import agreement
 from study.report.published import NORMALISED_SUM, table_1
+from study.report.variants import beyond_seeds
 from study.report.wording import counted, decimals, listed, metric_title, percent
 
 CLOSE = 0.5
@@ -92,6 +93,37 @@ def on_worth(summary: pd.DataFrame, untrained: Mapping[str, Band]) -> Finding:
         f"{len(above)} of {means} {'is' if len(above) == 1 else 'are'} above what models without "
         f"training score: {'; '.join(by_method)}.",
     )
+
+
+def on_variants(differences: pd.DataFrame) -> Finding:
+    """Which variants change a score by more than the seeds do?
+
+    Args:
+        differences: Of scores, as `study.report.variants.differences` gives them.
+    """
+    known = _known(differences, "half_width")
+    if known.empty:
+        return Finding(
+            "Two runs or more of a variant, and of the study's first, tell difference from noise."
+        )
+    clear = known[beyond_seeds(known)]
+    total = len(known)
+    detail = (
+        f"Of {counted(total, 'difference')} of means, the 95% interval of {len(clear)} leaves out "
+        f"0; where no variant changed anything, chance would make about {0.05 * total:.1f}."
+    )
+    if clear.empty:
+        return Finding(detail, "No variant changes a score by more than the seeds do.")
+    told = []
+    for label, changed in clear.groupby("label", sort=False):
+        raised = changed["difference"] > 0
+        parts = [
+            f"{word} {listed(_titles(own['quantity']))}"
+            for word, own in (("raises", changed[raised]), ("lowers", changed[~raised]))
+            if len(own)
+        ]
+        told.append(f"{label} {' and '.join(parts)}")
+    return Finding(detail, f"By more than the seeds do, {'; '.join(told)}.")
 
 
 def on_papers_order(orders: pd.DataFrame) -> Finding:

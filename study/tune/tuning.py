@@ -60,8 +60,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--preset",
         default="quick",
-        help="the study whose data set and settings the trials have: quick, challenge or paper "
-        "(default: quick)",
+        help=f"the study whose data set and settings the trials have: "
+        f"{', '.join(settings.presets())} (default: quick)",
     )
     parser.add_argument(
         "--criterion",

@@ -5,6 +5,7 @@ import pytest
 
 from docs import settings
 from evaluator.metrics import ALL_METRICS
+from study import settings as study_settings
 from submission.configuration import settings as bindable
 from submission.installation import GIN_FOLDER
 
@@ -40,6 +41,19 @@ def test_the_choices_tell_of_each_line_of_the_authors_preset():
     lines = [line for line in preset.read_text().splitlines() if " = " in line and line[0] != "#"]
     told = (settings.PAGE.parent / "choices.md").read_text()
     assert [line for line in lines if f"`{line}`" not in told] == []
+
+
+def test_the_study_of_the_authors_code_has_each_line_of_their_preset():
+    """But its length and the pre-training, which the study gives to all alike."""
+    gin.clear_config()
+    study = study_settings.read("authors", [])
+    gin.clear_config()
+    preset = (GIN_FOLDER / "presets/authors.gin").read_text().splitlines()
+    lines = [line for line in preset if " = " in line and line[0] != "#"]
+    apart = ("trainer.budget", "trainer.max_steps", "pretraining.")
+    assert set(study.variants["code"]) == {line for line in lines if not line.startswith(apart)}
+    alone = {line for settings in study.variants.values() for line in settings}
+    assert alone == set(study.variants["code"])
 
 
 def test_a_docstring_says_what_a_name_means():

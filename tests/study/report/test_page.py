@@ -162,6 +162,31 @@ def test_each_question_has_an_answer_and_the_answers_stand_above_all(page):
     assert re.search(r"The answers below: \d for it, \d against it, \d open", page.text)
 
 
+def test_what_variants_change_has_a_section_a_file_and_a_figure(drawn):
+    methods = ("beta_vae", "vae")
+    drawn.write(methods=methods, seeds=(0, 1, 2), variants=("", "narrow"), metrics=("mig", "irs"))
+    page = report(drawn.folder)
+    frame = pd.read_csv(drawn.folder / "report/variants.csv")
+    assert frame["label"].unique().tolist() == ["β-VAE (narrow)", "VAE (narrow)"]
+    one = frame[(frame["label"] == "VAE (narrow)") & (frame["quantity"] == "irs")].iloc[0]
+    told = f"{one['difference']:+.3f} ± {one['half_width']:.3f}".replace("-", MINUS)
+    assert told in page.text[page.text.index("What the variants change") :]
+    assert "#variants" in [attributes["href"] for attributes in page.every("a")]
+    labels = [box["aria-label"] for box in page.every("div") if box.get("role") == "img"]
+    assert sum("by variant. The means: β-VAE 0." in label for label in labels) == 2
+    assert not dead_links(page, drawn.folder / "report")
+    assert not re.search(NO_VALUE, page.text)
+    assert (drawn.folder / "report/figures/variants.png").is_file()
+
+
+def test_a_study_that_has_no_variants_any_more_keeps_nothing_of_them(drawn):
+    drawn.write(methods=("vae",), seeds=(0, 1), variants=("", "narrow"), metrics=("mig",))
+    report(drawn.folder)
+    drawn.write(methods=("vae",), seeds=(0, 1), metrics=("mig",))
+    assert "What the variants change" not in report(drawn.folder).text
+    assert not {"variants.csv", "figures/variants.png"} & set(content(drawn.folder))
+
+
 def test_every_number_is_in_a_file_too(whole):
     assert set(content(whole)) == TABLES | {f"figures/{name}.png" for name in FIGURES}
 

@@ -16,6 +16,11 @@ def test_runs_stand_in_the_papers_order_and_others_after_them(drawn):
     assert order == [(title, seed) for title in titles for seed in (1, 0)]
 
 
+def test_the_variants_stand_in_the_plans_order(drawn):
+    folder = drawn.write(methods=("vae",), seeds=(0,), variants=("text", "code"))
+    assert read(folder).variants == ("text", "code")
+
+
 def test_each_variant_is_a_method_of_its_own(drawn):
     folder = drawn.write(methods=("beta_vae", "vae"), seeds=(0,), variants=("", "narrow"))
     assert read(folder).labels == ["β-VAE", "β-VAE (narrow)", "VAE", "VAE (narrow)"]

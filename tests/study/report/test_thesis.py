@@ -52,6 +52,37 @@ def untrained(**highest: float) -> dict[str, Band]:
     return {metric: Band(0.0, high, 4) for metric, high in highest.items()}
 
 
+def changes(*rows: tuple[str, str, float, float]) -> pd.DataFrame:
+    """What variants change: a label, the metric, the difference and its interval."""
+    return pd.DataFrame(rows, columns=["label", "quantity", "difference", "half_width"])
+
+
+def test_variants_that_change_a_score_beyond_the_seeds_are_named():
+    found = thesis.on_variants(
+        changes(
+            ("β-VAE (wide)", "mig", 0.3, 0.1),
+            ("β-VAE (wide)", "irs", -0.3, 0.1),
+            ("β-VAE (wide)", "dci", 0.1, 0.2),
+            ("VAE (wide)", "mig", 0.1, math.nan),
+        )
+    )
+    assert found.statement == ("By more than the seeds do, β-VAE (wide) raises MIG and lowers IRS.")
+    assert "Of 3 differences of means, the 95% interval of 2 leaves out 0" in found.detail
+    assert "chance would make about 0.2" in found.detail
+    assert not found.bearing
+
+
+def test_variants_within_the_seeds_change_nothing():
+    found = thesis.on_variants(changes(("β-VAE (wide)", "mig", 0.1, 0.2)))
+    assert found.statement == "No variant changes a score by more than the seeds do."
+
+
+def test_single_runs_of_variants_tell_nothing():
+    found = thesis.on_variants(changes(("β-VAE (wide)", "mig", 0.1, math.nan)))
+    assert not found.statement
+    assert "Two runs or more" in found.detail
+
+
 @pytest.mark.parametrize(
     ("highest", "words"),
     [
