@@ -212,7 +212,7 @@ def _findings(analysis: _Analysis, untrained: Mapping[str, Band]) -> dict[str, t
 
 def _changes(differences: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
     """By label, what the variant changes; quantities that no run has are left out."""
-    known = differences.assign(clear=variants.beyond_seeds(differences))
+    known = differences.assign(is_beyond=variants.beyond_seeds(differences))
     known = known[known.groupby("quantity")["difference"].transform("count") > 0]
     return {
         str(label): [dict(row) for row in own.to_dict("records")]

@@ -171,6 +171,11 @@ def test_what_variants_change_has_a_section_a_file_and_a_figure(drawn):
     one = frame[(frame["label"] == "VAE (narrow)") & (frame["quantity"] == "irs")].iloc[0]
     told = f"{one['difference']:+.3f} ± {one['half_width']:.3f}".replace("-", MINUS)
     assert told in page.text[page.text.index("What the variants change") :]
+    for row in frame.dropna().itertuples():
+        if row.quantity in ("mig", "irs"):
+            told = f"{row.difference:+.3f} ± {row.half_width:.3f}".replace("-", MINUS)
+            is_beyond = abs(row.difference) > row.half_width
+            assert f"<span{' class=best' * is_beyond}>{told}" in page.source.replace('"', "")
     assert "#variants" in [attributes["href"] for attributes in page.every("a")]
     labels = [box["aria-label"] for box in page.every("div") if box.get("role") == "img"]
     assert sum("by variant. The means: β-VAE 0." in label for label in labels) == 2
