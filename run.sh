@@ -34,7 +34,7 @@ Options (python -m submission --help lists the rest; --seed S and so on pass thr
   --method M      beta_vae, beta_tcvae, factor_vae, dip_vae_i, dip_vae_ii, info_vae or vae [beta_tcvae]
   --dataset D     a data set of disentanglement_lib, mpi3d_mini, which is rendered here, or the path of your own [mpi3d_mini]
   --budget T      time for training and export: 90s, 5m, 8h [the preset's]
-  --preset P      quick (5m), challenge (8h) or paper (72h) [quick]
+  --preset P      quick (5m), challenge (8h), authors (8h) or paper (72h) [quick]
   --gin 'X.y = z' overrides one setting of gin/; may be repeated
   --gin-file F    a file of such lines, read before --gin; with --docker, one below gin/
   --name N        the run's folder below the output folder [experiment_name]

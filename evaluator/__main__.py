@@ -40,7 +40,7 @@ examples:
   # codes and factors that you have already: no model, no images
   python -m evaluator --codes codes.npy --factors factors.npy
 
-  # by disentanglement_lib's own functions, for comparison: some 20 minutes
+  # by disentanglement_lib's own functions, for comparison: 10 to 20 minutes
   python -m evaluator their/representation --dataset mpi3d_toy --engine reference
 """
 

@@ -24,7 +24,7 @@ from evaluator.ground_truth import GroundTruth
 from evaluator.worker.readers import Encode
 from submission import configuration
 from submission.command_line import Parser, parse_seed, run_command_line
-from submission.errors import UserError
+from submission.errors import UserError, require_packages
 from submission.installation import GIN_FOLDER
 from submission.runs.files import write_json
 from submission.runs.record import dataset_of
@@ -211,6 +211,7 @@ def main() -> None:
     arguments = _parse(sys.argv[1:])
     if len(arguments.representations) < 2:
         raise UserError("UDR compares models: name two representation folders or more")
+    require_packages("UDR", "sklearn")
     settings = _settings(arguments.gin)
     if arguments.output is not None:
         outputs.check_writable(arguments.output)

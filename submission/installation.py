@@ -34,6 +34,9 @@ _EXTRAS = {
     "tensorflow": "reference",
 }
 
+# The package of a module that has another name: a package `sklearn` exists, and is none.
+_PACKAGES = {"sklearn": "scikit-learn"}
+
 
 def how_to_get(module: str) -> str:
     """How to get a module that is missing, as the end of a sentence.
@@ -49,4 +52,5 @@ def how_to_get(module: str) -> str:
             "run ./run.sh (without AICROWD_IS_GRADING), which sets up .venv, or use "
             ".venv/bin/python"
         )
-    return f"pip install {module}" if extra is None else f'pip install "{NAME}[{extra}]"'
+    package = _PACKAGES.get(module, module) if extra is None else f'"{NAME}[{extra}]"'
+    return f"pip install {package}"

@@ -233,6 +233,14 @@ def test_what_is_missing_is_one_line_that_says_how_to_get_it(bare, arguments, li
 
 
 @pytest.mark.slow
+def test_a_missing_package_is_told_by_the_name_that_pip_knows(bare, tmp_path):
+    answer = run(bare / "python", "-m", "evaluator.udr", "one", "other", folder=tmp_path)
+    assert answer.returncode == 2
+    line = f"error: UDR needs sklearn, which {bare / 'python'} lacks: pip install scikit-learn\n"
+    assert answer.stderr == line
+
+
+@pytest.mark.slow
 def test_a_function_of_arrays_is_scored_without_pytorch(bare, tmp_path):
     program = (
         "import evaluator, importlib.util\n"
