@@ -3,7 +3,7 @@
 import importlib.util
 import sys
 from collections.abc import Callable, Iterator, Sized
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,6 @@ from evaluator.worker.readers import (
     as_array,
     encode_images,
     encode_pixels,
-    make_repeatable,
 )
 from submission.errors import UserError
 
@@ -204,18 +203,48 @@ def without_autocast() -> Iterator[None]:
 
 @contextmanager
 def repeatable_kernels() -> Iterator[None]:
-    """PyTorch's settings as a representation's file gets them, and at the end as they were."""
+    """Float32 as it is and no kernels chosen by timing; at the end all is set as it was.
+
+    PyTorch has older switches and, since 2.9, one for each operator. What was set by one kind can
+    refuse to be read, or stay unheeded, by the other, so both are set and both are put back.
+    """
     torch = sys.modules.get("torch")
     if torch is None:
         yield
         return
     cudnn = torch.backends.cudnn
-    before = cudnn.allow_tf32, cudnn.deterministic
-    make_repeatable()
+    operators = [one for one in _float32_operators() if hasattr(one, "fp32_precision")]
+    kernels = cudnn.deterministic, cudnn.benchmark
+    tf32 = precision = None
+    with suppress(RuntimeError):
+        tf32 = cudnn.allow_tf32
+    with suppress(RuntimeError):
+        precision = torch.get_float32_matmul_precision()
+    of_operators = [one.fp32_precision for one in operators]
+    cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32 = True, False, False
+    torch.set_float32_matmul_precision("highest")
+    for one in operators:
+        one.fp32_precision = "ieee"
     try:
         yield
     finally:
-        cudnn.allow_tf32, cudnn.deterministic = before
+        cudnn.deterministic, cudnn.benchmark = kernels
+        if tf32 is not None:
+            cudnn.allow_tf32 = tf32
+        if precision is not None:
+            torch.set_float32_matmul_precision(precision)
+        for one, before in zip(operators, of_operators, strict=True):
+            one.fp32_precision = before
+
+
+def _float32_operators() -> list[Any]:
+    from torch.backends import cuda, cudnn, mkldnn
+
+    return [
+        *(getattr(cudnn, name, None) for name in ("conv", "rnn")),
+        cuda.matmul,
+        *(getattr(mkldnn, name, None) for name in ("matmul", "conv", "rnn")),
+    ]
 
 
 def _apart(function: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:

@@ -79,7 +79,7 @@ def model_job(image: str, folder: Path, model: Path, socket: Mount) -> Job:
         image=image,
         entrypoint=["python", "-m", "evaluator.worker"],
         arguments=[f"{REPRESENTATION}/{model}", "--connect", WORKER],
-        environment={"AICROWD_CUDA": "0"},
+        environment={},
         mounts={REPRESENTATION: folder},
         volumes=[socket],
     )

@@ -78,7 +78,6 @@ def score(client: docker.DockerClient, scoring: Scoring, destination: Path) -> N
             ],
             environment={
                 "DISENTANGLEMENT_LIB_DATA": DATASET,
-                "AICROWD_CUDA": "0",
                 "IMAGE_DIGEST": scoring.image,
             },
             mounts=results.data_set_mounts(

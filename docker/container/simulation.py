@@ -243,7 +243,7 @@ def _report(client: docker.DockerClient, one: Round, folder: RunFolder) -> Path:
                     *("--dataset", results.address_in(DATASET, one.dataset)),
                     *("--output", f"{SHARED}/report/report.html"),
                 ],
-                environment={"DISENTANGLEMENT_LIB_DATA": DATASET, "AICROWD_CUDA": "0"},
+                environment={"DISENTANGLEMENT_LIB_DATA": DATASET},
                 mounts={
                     run: copy,
                     **results.data_set_mounts(one.data_root, DATASET, one.dataset),

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from evaluator.worker import confinement, operations
 from submission.command_line import Parser, run_command_line
-from submission.environment import Environment
 from submission.errors import UserError
 from submission.runs.processes import end_with
 
@@ -30,7 +29,7 @@ def main() -> None:
         end_with(arguments.parent)
     connections = _connections(arguments)
     files = arguments.autoencoders or [arguments.model]
-    confinement.confine(operations.with_files_beside(files), _memory(), gpu=_has_gpu())
+    confinement.confine(operations.with_files_beside(files), _memory())
     from evaluator.worker import serving
 
     if arguments.autoencoders:
@@ -63,10 +62,6 @@ def _connect(place: Path) -> socket.socket:
             if time.monotonic() > deadline:
                 raise UserError(f"no scorer listens at {place}") from error
             time.sleep(0.05)
-
-
-def _has_gpu() -> bool:
-    return Environment.read().use_cuda and Path("/dev/nvidiactl").exists()
 
 
 def _memory() -> int:

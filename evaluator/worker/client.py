@@ -40,7 +40,7 @@ _SECONDS_A_BATCH = 600.0
 _SECONDS_IN_ALL = 4 * 3600.0
 _MOST_CONNECTIONS = 1024
 # All that a worker sees of the environment: where programs are, and how fast libraries may be.
-_ENVIRONMENT = re.compile(r"PATH|LANG|LC_\w+|TZ|LD_LIBRARY_PATH|AICROWD_CUDA|(CUDA|OMP|MKL)_\w+")
+_ENVIRONMENT = re.compile(r"PATH|LANG|LC_\w+|TZ|LD_LIBRARY_PATH|(OMP|MKL)_\w+")
 
 
 class FailedError(Exception):
@@ -368,7 +368,9 @@ def _start(
     environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     return subprocess.Popen(
         command,
-        env=environment | {"PYTHONPATH": search_path(), "HOME": confinement.NOWHERE},
+        env=environment
+        # A GPU's driver needs more than the walls leave, and would be one way through them.
+        | {"PYTHONPATH": search_path(), "HOME": confinement.NOWHERE, "CUDA_VISIBLE_DEVICES": ""},
         cwd="/",
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

@@ -51,16 +51,6 @@ _SYSTEM = (
     *("/sys/devices/system", "/sys/bus/cpu", "/sys/bus/node", "/dev/urandom", "/dev/random"),
 )
 _NULL = "/dev/null"
-_NVIDIA = (
-    "/proc/driver/nvidia",
-    "/proc/devices",
-    "/proc/modules",
-    "/usr/share/nvidia",
-    "/usr/local/cuda",
-    "/usr/local/nvidia",
-    "/sys/devices",
-    "/sys/bus",
-)
 
 
 @functools.cache
@@ -73,7 +63,7 @@ def kind() -> str | None:
     return BUBBLEWRAP if bubblewrap_works() else None
 
 
-def confine(readable: Sequence[Path], memory: int, gpu: bool = False) -> None:
+def confine(readable: Sequence[Path], memory: int) -> None:
     """Confines this process for good; to be called while it has one thread.
 
     Libraries can be imported afterwards: they lie where it may read. What is open stays open, so
@@ -84,7 +74,6 @@ def confine(readable: Sequence[Path], memory: int, gpu: bool = False) -> None:
         readable: The model, and what else may be read beside Python, its packages and the system's
             libraries; folders with all that is below them.
         memory: How many bytes the process may take. More is an error of its allocator's.
-        gpu: Whether a GPU is used: then its devices can be written.
 
     Raises:
         RuntimeError: There are other threads, such as numpy's, which would stay free.
@@ -101,15 +90,14 @@ def confine(readable: Sequence[Path], memory: int, gpu: bool = False) -> None:
     _drop_capabilities(libc)
     version = landlock.version()
     if version > 0:
-        devices = [Path(_NULL), *(Path("/dev").glob("nvidia*") if gpu else ())]
-        landlock.restrict([*readable, *_needed(gpu)], devices)
+        landlock.restrict([*readable, *_needed()], [Path(_NULL)])
     # Older ones don't hinder who empties a file.
-    writes = gpu or version >= 3
+    writes = version >= 3
     if not writes:
         # It opens /dev/null for writing when it is imported.
         with contextlib.suppress(ImportError):
             import dill  # noqa: F401
-    seccomp.restrict(gpu, writes)
+    seccomp.restrict(writes)
 
 
 def bubblewrap(command: Sequence[str], readable: Sequence[Path]) -> list[str]:
@@ -126,7 +114,7 @@ def bubblewrap(command: Sequence[str], readable: Sequence[Path]) -> list[str]:
         know.
     """
     python = Path(sys.executable)
-    shown = [*readable, *_needed(gpu=False), python, Path(sys.prefix) / "pyvenv.cfg"]
+    shown = [*readable, *_needed(), python, Path(sys.prefix) / "pyvenv.cfg"]
     binds = [part for path in shown for part in ("--ro-bind-try", str(path), str(path))]
     # Its own processes alone stand in the new /proc, which hides what of the old one was bound.
     walls = ["--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
@@ -134,7 +122,7 @@ def bubblewrap(command: Sequence[str], readable: Sequence[Path]) -> list[str]:
     return ["bwrap", *walls, *binds, *folders, "--", *command]
 
 
-def _needed(gpu: bool) -> list[Path]:
+def _needed() -> list[Path]:
     """All that Python and its packages read; not the whole checkout, in which data sets may be."""
     prefixes = [Path(prefix) for prefix in dict.fromkeys((sys.prefix, sys.base_prefix))]
     ours = [ROOT / package for package in ("evaluator", "submission")]
@@ -145,7 +133,7 @@ def _needed(gpu: bool) -> list[Path]:
     # Some installers link to what several environments share.
     entries = [one for path in packages if path.is_dir() for one in path.iterdir()]
     linked = [one.resolve() for one in entries if one.is_symlink()]
-    system = [Path(path) for path in (*_SYSTEM, *(_NVIDIA if gpu else ()))]
+    system = [Path(path) for path in _SYSTEM]
     # Of a cluster's modules, say; the variable may also name a home.
     listed = map(Path, os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep))
     others = [path for path in listed if path.is_absolute() and "/lib" in str(path)]

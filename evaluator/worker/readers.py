@@ -14,7 +14,6 @@ import numpy as np
 from evaluator import file_kinds
 from evaluator.formats import DILL, FORMATS
 from submission.datasets.pixels import tensor_in_unit_range
-from submission.environment import Environment
 from submission.errors import UserError
 
 if TYPE_CHECKING:
@@ -148,7 +147,6 @@ def _read_tfhub(path: Path) -> Reading:
 def _read_pytorch(path: Path) -> Reading:
     import torch
 
-    device = _device()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -163,15 +161,14 @@ def _read_pytorch(path: Path) -> Reading:
             f"{path} holds a {type(model).__name__}, not a model: save the module with "
             "torch.jit.save(torch.jit.script(module.eval()), path)"
         )
-    model = model.to(device)
     dtypes = {value.dtype for value in model.parameters() if value.is_floating_point()}
     dtype = dtypes.pop() if len(dtypes) == 1 else torch.float32
     fast = None
-    if device == "cpu" and isinstance(model, torch.jit.ScriptModule):
-        fast = encode_pixels(path, _channels_last(path), device, dtype)
+    if isinstance(model, torch.jit.ScriptModule):
+        fast = encode_pixels(path, _channels_last(path), "cpu", dtype)
     return Reading(
-        encode_images(path, model, device, dtype),
-        encode_pixels(path, model, device, dtype),
+        encode_images(path, model, "cpu", dtype),
+        encode_pixels(path, model, "cpu", dtype),
         fast,
         _of_training_mode(path, _left_in_training(model)),
     )
@@ -181,14 +178,13 @@ def _read_exported(path: Path) -> Reading:
     import torch
     from torch.export.passes import move_to_device_pass
 
-    device = _device()
     try:
         program = torch.export.load(path)
         if file_kinds.names_a_gpu(path):
-            program = move_to_device_pass(program, device)
-        model = program.module().to(device)
+            program = move_to_device_pass(program, "cpu")
+        model = program.module()
     except Exception as error:
-        if device == "cpu" and file_kinds.names_a_gpu(path):
+        if file_kinds.names_a_gpu(path):
             raise _of_a_gpu(path) from error
         raise _unreadable(path, error) from error
     nodes = list(program.graph.nodes)
@@ -204,8 +200,8 @@ def _read_exported(path: Path) -> Reading:
     operators = {str(one.target).split(".")[1]: one.args for one in nodes if "." in str(one.target)}
     left = {name for name, at in _TRAINS.items() if operators.get(name, ())[at : at + 1] == (True,)}
     return Reading(
-        encode_images(path, model, device, images.dtype),
-        encode_pixels(path, model, device, images.dtype),
+        encode_images(path, model, "cpu", images.dtype),
+        encode_pixels(path, model, "cpu", images.dtype),
         warnings=_of_training_mode(path, left),
     )
 
@@ -243,22 +239,6 @@ def _read_onnx(path: Path) -> Reading:
         return session.run(None, {images.name: channels_first.astype(dtype)})[0]
 
     return Reading(encode)
-
-
-def _device() -> str:
-    """Where PyTorch runs a model, with the settings that make it repeatable."""
-    import torch
-
-    make_repeatable()
-    return "cuda" if Environment.read().use_cuda and torch.cuda.is_available() else "cpu"
-
-
-def make_repeatable() -> None:
-    """Rules out what changes digits from one run to the next: TF32, and cuDNN's choice."""
-    import torch
-
-    torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cudnn.deterministic = True
 
 
 def encode_images(
@@ -321,7 +301,7 @@ def _codes_of(
                 codes = model(batch().contiguous())
     except RuntimeError as error:
         scripted = isinstance(model, torch.jit.ScriptModule)
-        if scripted and not batch().is_cuda and file_kinds.names_a_gpu(path):
+        if scripted and file_kinds.names_a_gpu(path):
             raise _of_a_gpu(path) from error
         raise
     if not isinstance(codes, torch.Tensor):
@@ -338,7 +318,7 @@ def as_array(tensor: "torch.Tensor") -> np.ndarray:
 
 def _of_a_gpu(path: Path) -> UserError:
     return UserError(
-        f"{path} names a GPU in its code, so it runs nowhere else, nor in the scoring container: "
+        f"{path} names a GPU in its code, and a model is run on the CPU: "
         "export it again after model.cpu().eval(), with images on the CPU"
     )
 

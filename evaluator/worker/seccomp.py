@@ -153,9 +153,7 @@ class _Condition:
     refused: bool = False
 
 
-def _conditional(
-    gpu: bool, writes: bool
-) -> dict[str, tuple[int | None, int | None, tuple[_Condition, ...]]]:
+def _conditional(writes: bool) -> dict[str, tuple[int | None, int | None, tuple[_Condition, ...]]]:
     own = _Condition(0, (os.getpid(),))
     of_caller = _Condition(0, (0,))
     reading = 0 if writes else os.O_ACCMODE | os.O_CREAT | os.O_TRUNC
@@ -169,18 +167,16 @@ def _conditional(
     # Not F_SETOWN, with which the kernel sends signals to others, nor locks.
     copies_and_flags = _Condition(1, (0, 1, 2, 3, 4, 1030))
     # TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX; not TIOCSTI, which types for the
-    # user. A GPU's driver has numbers of its own, outside the terminals' block.
+    # user.
     harmless = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
     ioctl = _Condition(1, harmless)
-    if gpu:
-        ioctl = _Condition(1, (0x5400, 0x8900), mask=0xFF00, refused=True)
     # PR_GET_PDEATHSIG, PR_GET_DUMPABLE, PR_SET_NAME, PR_GET_NAME, PR_CAPBSET_READ,
     # PR_GET_NO_NEW_PRIVS, PR_SVE_GET_VL, PR_SME_GET_VL, PR_SET_VMA.
     prctl = _Condition(0, (2, 3, 15, 16, 23, 39, 51, 64, 0x53564D41))
     return {
         "open": (2, None, (_Condition(1, (0,), mask=reading),)),
         "openat": (257, 56, (_Condition(2, (0,), mask=reading),)),
-        "mmap": (9, 222, () if gpu else counted),
+        "mmap": (9, 222, counted),
         "clone": (56, 220, (thread,)),
         "fcntl": (72, 25, (copies_and_flags,)),
         "ioctl": (16, 29, (ioctl,)),
@@ -211,17 +207,16 @@ def is_known() -> bool:
     return platform.system() == "Linux" and platform.machine() in _MACHINES
 
 
-def restrict(gpu: bool = False, writes: bool = False) -> None:
+def restrict(writes: bool = False) -> None:
     """Restricts this thread, and those that it will start, to the calls above, for good.
 
     Args:
-        gpu: Whether a GPU's driver is called, which has `ioctl` numbers and mappings of its own.
         writes: Whether a file may be opened for writing, as far as others than this filter allow.
 
     Raises:
         OSError: The kernel has no seccomp filters, or `PR_SET_NO_NEW_PRIVS` is not set.
     """
-    program = _program(gpu, writes)
+    program = _program(writes)
     code = b"".join(struct.pack("=HBBI", *one) for one in program)
     buffer = ctypes.create_string_buffer(code, len(code))
 
@@ -234,7 +229,7 @@ def restrict(gpu: bool = False, writes: bool = False) -> None:
         raise OSError(ctypes.get_errno(), "seccomp is refused")
 
 
-def _program(gpu: bool, writes: bool) -> list[Instruction]:
+def _program(writes: bool) -> list[Instruction]:
     column, architecture = _MACHINES[platform.machine()]
     program = [
         (_LOAD, 0, 0, _ARCHITECTURE),
@@ -247,7 +242,7 @@ def _program(gpu: bool, writes: bool) -> list[Instruction]:
         number = numbers[column]
         if number is not None:
             program += [(_IF_EQUAL, 0, 1, number), (_RETURN, 0, 0, _ALLOW)]
-    for *numbers_, conditions in _conditional(gpu, writes).values():
+    for *numbers_, conditions in _conditional(writes).values():
         number = numbers_[column]
         if number is not None:
             checks = [step for one in conditions for step in _check(one)]

@@ -27,7 +27,7 @@ from submission.runs.scores import read_scores
 from submission.training.export import ExportError, export
 from submission.training.recipe import Scoring
 
-# The evaluator's: one thread, and no GPU, which the steps keep to themselves.
+# The evaluator's: one thread.
 _ENVIRONMENT = {
     # A snapshot is no run of its own.
     "MLFLOW_TRACKING_URI": "",
@@ -38,7 +38,6 @@ _ENVIRONMENT = {
     "NUMBA_NUM_THREADS": "1",
     "TF_NUM_INTRAOP_THREADS": "1",
     "TF_NUM_INTEROP_THREADS": "1",
-    "AICROWD_CUDA": "0",
 }
 _LOG = "evaluator.log"
 _CPU_SECONDS = "scoring_cpu_seconds"

@@ -58,7 +58,7 @@ def test_the_image_gives_the_native_table_again_and_again(portal, write_torchscr
     command = [sys.executable, "-m", "evaluator", folder, "--dataset", "mpi3d_mini"]
     subprocess.run(
         [*command, "--output", native, "--no-report"],
-        env=portal.environment | {"AICROWD_CUDA": "0"},
+        env=portal.environment,
         cwd=ROOT,
         check=True,
         capture_output=True,

@@ -1,10 +1,13 @@
 """The Python API against the command line, for the same model."""
 
 import json
+import multiprocessing
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +15,7 @@ import torch
 
 import evaluator
 from evaluator import __main__ as command
+from evaluator import in_memory
 from submission import datasets
 from submission.errors import UserError
 
@@ -105,15 +109,63 @@ def test_a_module_is_scored_in_eval_mode_and_handed_back_in_its_own(dataset, enc
     model.train()
     encoder[1].eval()
     modes = [part.training for part in model.modules()]
-    before = torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic
     found = evaluator.score(model, dataset, metrics=["mig"], gin=SMALL_OF["mig"])
     assert [part.training for part in model.modules()] == modes
-    assert (torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic) == before
     assert (
         found.scores
         == evaluator.score(encoder, dataset, metrics=["mig"], gin=SMALL_OF["mig"]).scores
     )
     assert not found.warnings
+
+
+def float32_settings() -> list[Any]:
+    """As PyTorch's older switches and those of single operators tell them."""
+    backends = torch.backends
+
+    def told(read: Callable[[], Any]) -> Any:
+        try:
+            return read()
+        except RuntimeError:
+            # What was set by the other kind.
+            return None
+
+    return [
+        *(backends.cudnn.deterministic, backends.cudnn.benchmark),
+        told(lambda: backends.cudnn.allow_tf32),
+        told(torch.get_float32_matmul_precision),
+        *(backends.cudnn.conv.fp32_precision, backends.cuda.matmul.fp32_precision),
+        *(backends.mkldnn.matmul.fp32_precision, backends.mkldnn.conv.fp32_precision),
+    ]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "pass",
+        "torch.backends.cudnn.benchmark = True",
+        "torch.backends.cudnn.allow_tf32 = False",
+        "torch.backends.cuda.matmul.allow_tf32 = True",
+        "torch.set_float32_matmul_precision('medium')",
+        "torch.backends.fp32_precision = 'tf32'",
+        "torch.backends.cuda.matmul.fp32_precision = 'tf32'",
+        "torch.backends.mkldnn.matmul.fp32_precision = 'bf16'",
+    ],
+)
+def test_a_program_may_have_set_pytorchs_precision_in_any_way(line):
+    # In a process of its own: what was set once can't always be set back.
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        before, within, after = pool.apply(settings_around, (line,))
+    assert within[:4] == [True, False, False, "highest"]
+    assert set(within[4:]) == {"ieee"}
+    assert after == before
+
+
+def settings_around(line: str) -> list[list[Any]]:
+    exec(line)
+    before = float32_settings()
+    with in_memory.repeatable_kernels():
+        within = float32_settings()
+    return [before, within, float32_settings()]
 
 
 def test_a_module_scores_the_same_within_autocast(dataset, encoder):
