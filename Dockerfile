@@ -48,6 +48,7 @@ RUN if /opt/venv/bin/python -c 'import triton' 2>/dev/null; then \
 # The portal's root file system may be read-only: what is made at run time goes to /tmp.
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     NUMBA_CACHE_DIR=/tmp/numba MPLCONFIGDIR=/tmp/matplotlib XDG_CACHE_HOME=/tmp/cache \
+    TRITON_CACHE_DIR=/tmp/triton \
     NDC_ROOT=/home/aicrowd AICROWD_IS_GRADING=1
 WORKDIR /home/aicrowd
 COPY run.sh aicrowd.json ./

@@ -99,6 +99,7 @@ def main() -> int:
     # PyTorch is imported only now, so that a mistyped option is told at once.
     import torch
 
+    from submission.training.device import gpu_problem
     from submission.training.distributed import Group
     from submission.training.loop import train
     from submission.training.progress import choose_display
@@ -139,6 +140,7 @@ def main() -> int:
         device=torch.device("cuda" if on_gpu else "cpu"),
         group=group,
         supervisor=SUPERVISOR,
+        gpu_problem=gpu_problem() if environment.use_cuda and not on_gpu else "",
     )
     record = train(request, budget, INTERRUPTION, display)
     group.leave()

@@ -1,6 +1,7 @@
 """Mini-batches of images, drawn so that a resumed run sees the very ones it would have seen."""
 
 import functools
+import warnings
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -175,4 +176,7 @@ def load_resident(dataset: Dataset, device: torch.device, wanted: bool) -> Tenso
     free, _ = torch.cuda.mem_get_info(device)
     if dataset.images.nbytes > _RESIDENT_SHARE * free:
         return None
-    return torch.from_numpy(np.ascontiguousarray(dataset.images)).to(device)
+    with warnings.catch_warnings():
+        # The map of the file is for reading only, and no more is done with it.
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        return torch.from_numpy(np.ascontiguousarray(dataset.images)).to(device)

@@ -21,19 +21,20 @@ def save(path: Path, state: dict[str, Any]) -> None:
     write_atomically(path, lambda file: torch.save(state, file))
 
 
-def load(path: Path, device: torch.device, keys: Collection[str]) -> dict[str, Any]:
+def load(path: Path, keys: Collection[str]) -> dict[str, Any]:
     """Reads a state. Nothing but tensors and plain values is unpickled, so no code can run.
+
+    Its tensors are on the CPU, since a GPU may be full: what takes them over copies them.
 
     Args:
         path: The file.
-        device: Where its tensors shall be.
         keys: What the state must have.
 
     Raises:
         UserError: The file is damaged, or another program's or version's.
     """
     try:
-        state = torch.load(path, map_location=device, weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise UserError(f"{path} can't be read ({type(error).__name__})") from error
     if not isinstance(state, dict) or not set(keys) <= state.keys():

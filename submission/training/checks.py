@@ -33,8 +33,11 @@ _FEW_IMAGES = 8
 _PASSES = {False: 1, True: 3}
 # Of the whole gradient; what is smaller is not a weight's gradient but rounding.
 _SMALLEST_SHARE = 1e-6
+# What PyTorch says where none of cuDNN's kernels for a convolution found memory, and, alike, where
+# there is none for this card.
+_NO_KERNEL = "unable to find an engine"
 # How a GPU's libraries and PyTorch's allocator for the CPU say it, beside `OutOfMemoryError`.
-_OUT_OF_MEMORY = ("out of memory", "ALLOC_FAILED", "DefaultCPUAllocator")
+_OUT_OF_MEMORY = ("out of memory", "ALLOC_FAILED", "DefaultCPUAllocator", _NO_KERNEL)
 
 
 class FormError(Exception):
@@ -268,9 +271,9 @@ def out_of_memory(error: BaseException) -> bool:
 
 def told(error: Exception) -> str:
     """An exception in one line."""
-    if out_of_memory(error):
-        return "out of memory"
     text = str(error).strip() or "no reason given"
+    if out_of_memory(error) and _NO_KERNEL not in text:
+        return "out of memory"
     # A compiler's own words for it stand deep in its output, without the folder: TMPDIR.
     line = no_room(None) if os.strerror(errno.ENOSPC) in text else text.splitlines()[0]
     return line if isinstance(error, FormError) else f"{type(error).__name__}: {line}"
@@ -287,10 +290,13 @@ def free_memory() -> None:
 
 
 def drawn_images(count: int, shape: NetworkShape, device: torch.device) -> Tensor:
-    """Uniform noise in [0, 0.5], `[count, channels, 64, 64]`, channels last."""
+    """Uniform noise in [0, 0.5], `[count, channels, 64, 64]`, channels last as batches are."""
     generator = torch.Generator().manual_seed(0)
     images = 0.5 * torch.rand((count, shape.image_channels, 64, 64), generator=generator)
-    return images.to(device).contiguous(memory_format=torch.channels_last)
+    # Of a single channel, `contiguous()` leaves strides as they are, and what is compiled for these
+    # is compiled anew for a batch's.
+    channels_last = torch.empty((count, 64, 64, shape.image_channels))
+    return channels_last.copy_(images.permute(0, 2, 3, 1)).to(device).permute(0, 3, 1, 2)
 
 
 def _comparable(setup: Setup, shape: NetworkShape) -> Objective:

@@ -46,7 +46,13 @@ class Group:
         if size == 1:
             return cls()
         if on_gpu:
-            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+            rank, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+            if rank >= gpus:
+                raise UserError(
+                    f"PyTorch sees {gpus} GPU(s) on this machine, one for each process: give "
+                    f"torchrun --nproc-per-node {gpus}"
+                )
+            torch.cuda.set_device(rank)
         # Decisions travel through gloo, so that no process waits for its GPU to hear of one.
         dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo")
         return cls(dist.get_rank(), size)

@@ -104,13 +104,18 @@ def fastest(seconds: Mapping[Execution, float]) -> tuple[Execution, str]:
     return chosen, f"{'; '.join(measured)}; chosen: {chosen}"
 
 
-def prepare_device(on_gpu: bool) -> None:
-    """Sets what holds for the whole process: its memory, or measured convolutions.
+def prepare_device(on_gpu: bool, measure: bool = True) -> None:
+    """Sets what holds for the whole process: its memory, or how convolutions are chosen.
 
     To be called before the first tensor is made.
+
+    Args:
+        on_gpu: Whether training happens on a GPU.
+        measure: Whether cuDNN takes its fastest kernels by measuring; else the same ones always.
     """
     if on_gpu:
-        torch.backends.cudnn.benchmark = True
+        torch.backends.cudnn.benchmark = measure
+        torch.backends.cudnn.deterministic = not measure
     else:
         _keep_freed_memory()
         _use_huge_pages()

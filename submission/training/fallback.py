@@ -1,6 +1,7 @@
 """What a run goes on with where its form of a step fails: less that is special, in less memory."""
 
 import traceback
+from dataclasses import replace
 from typing import Any
 
 from submission.errors import UserError
@@ -20,18 +21,25 @@ FIRST_STEPS = 3
 """Of a phase or a resumed run: with CUDA graphs the second records them, the third replays them."""
 
 
-def check_resumed(setup: Setup, state: State, warn: Tell) -> None:
+_SECONDS_TO_COMPILE = 120.0
+"""Of the budget, below which nothing is compiled any more."""
+
+
+def check_resumed(setup: Setup, state: State, left: float, warn: Tell) -> None:
     """Has a run that was killed go on in another form where its own doesn't work any more.
 
     Args:
         setup: The run.
         state: Its state.
+        left: Seconds of the budget, the same in all processes.
         warn: Takes a line on it.
 
     Raises:
         Exception: What a form raises in one of several processes.
     """
     form = state.plan.execution
+    if form.compiled and left < _SECONDS_TO_COMPILE:
+        form = replace(form, compiled=False, cuda_graphs=False)
     while form != Execution():
         try:
             check_form(setup, fresh_learner(setup, state.plan.shape, form))

@@ -19,7 +19,7 @@ from submission.training.fallback import FIRST_STEPS, check_resumed, step_back
 from submission.training.outputs import RunOutput
 from submission.training.plan import Plan, choose, replanned
 from submission.training.progress import Display
-from submission.training.recipe import PRETRAINING, TRAINING, Scoring
+from submission.training.recipe import PRETRAINING, TRAINING, Scoring, Speed
 from submission.training.self_scoring import SelfScorer
 from submission.training.setup import Request, Setup
 from submission.training.state import State
@@ -47,7 +47,7 @@ def train(request: Request, budget: Budget, interruption: Interruption, display:
         UserError: The folder can't be written, no room is left, or another process is at it.
     """
     group, folder = request.group, request.folder
-    prepare_device(request.device.type == "cuda")
+    prepare_device(request.device.type == "cuda", Speed().measure)
     with contextlib.ExitStack() as cleanup:
         if group.is_leader:
             cleanup.enter_context(exclusive(folder))
@@ -57,11 +57,13 @@ def train(request: Request, budget: Budget, interruption: Interruption, display:
 
         # Begin with an untrained representation, or go on where a killed run stands, on a device
         # and in a form that were held against the CPU and the plain one.
+        if request.gpu_problem:
+            setup.leave_device(request.gpu_problem, output.warn)
         check_device(setup, output.warn)
         setup.load_resident(output.warn)
         state = output.resume()
         if state is not None:
-            check_resumed(setup, state, output.warn)
+            check_resumed(setup, state, group.broadcast(budget.left), output.warn)
         else:
             on_gpu = setup.request.device.type == "cuda"
             state = output.begin(Plan(setup.shape, plain_executions(setup.speed, on_gpu)[0]))
@@ -120,9 +122,11 @@ def train(request: Request, budget: Budget, interruption: Interruption, display:
                     if phase == TRAINING and group.is_leader:
                         scorer.poll(learner.model, row)
                     seconds = (time.monotonic() - seen_at) / (learner.step_count - seen_step)
+                    # The first steps also allocate, choose kernels and may compile.
+                    known = seconds if seen_step >= first_steps_end else None
                     seen_step, seen_at = learner.step_count, time.monotonic()
                     left = min(budget.left, until - budget.spent)
-                    state.plan = replanned(state.plan, setup, seen_step, most, seconds, left)
+                    state.plan = replanned(state.plan, setup, seen_step, most, known, left)
                     output.show(state, row, 1 / seconds)
                     if int(learner.skipped_running) >= _MOST_SKIPPED_RUNNING:
                         raise FloatingPointError(

@@ -245,8 +245,9 @@ class RunOutput:
             self._setup.request.supervisor.tell_end(EXIT_FAILED)
         try:
             self.end(state, "failed", f"{type(error).__name__}: {error}")
-        except ExportError as unusable:
-            # Weights that are finite may still overflow; the last representation stays.
+        except (ExportError, RuntimeError) as unusable:
+            # Weights that are finite may still overflow, and a GPU that has failed gives none: the
+            # last representation stays.
             self.warn(f"the representation is that of the last export: {unusable}")
             if self._history is not None:
                 state.record.write(self._folder.record)
@@ -320,7 +321,7 @@ class RunOutput:
         if not request.group.broadcast(path.exists()):
             return None
         try:
-            return checkpoint.load(path, request.device, keys)
+            return checkpoint.load(path, keys)
         except UserError as error:
             self.note(f"warning: {error}: its work is done anew")
             return None

@@ -143,7 +143,7 @@ def _choose(setup: Setup, budget: Budget, note: Tell, warn: Tell) -> Plan:
 
 
 def replanned(
-    plan: Plan, setup: Setup, step: int, most: int, seconds: float, seconds_left: float
+    plan: Plan, setup: Setup, step: int, most: int, seconds: float | None, seconds_left: float
 ) -> Plan:
     """The plan by the speed of the steps since it was last made.
 
@@ -152,11 +152,10 @@ def replanned(
         setup: The run.
         step: Steps of this phase that are done.
         most: Steps after which the phase ends.
-        seconds: Wall clock of one of the last steps.
+        seconds: Wall clock of one of the last steps; None where that isn't its speed yet.
         seconds_left: For this phase.
     """
-    # The first steps also allocate and choose kernels.
-    if step > setup.recipe.log_every:
+    if seconds is not None:
         mean = (1 - _NEW_SHARE) * plan.seconds_per_step + _NEW_SHARE * seconds
         plan = replace(plan, seconds_per_step=mean)
     further = affordable_steps(seconds_left, plan.seconds_per_step, most - step)

@@ -111,8 +111,9 @@ class Speed:
         resident: On a GPU, the whole data set in its memory if it fits.
         cpu_fallback: Where a GPU fails, or its plain step isn't the CPU's, train on the CPU; False
             ends the run with one line.
-        measure: Take the fastest form of a few measured steps; else the first one, unmeasured, so
-            that two runs with a seed are equal to the last bit on a busy machine too.
+        measure: Take the fastest form of a few measured steps, and on a GPU cuDNN's fastest
+            kernels; else the first ones, so that on the CPU two runs with a seed are equal to the
+            last bit on a busy machine too.
     """
 
     phases: bool = True

@@ -62,6 +62,7 @@ class Request:
         device: Where training happens.
         group: The processes that train together; rank 0 decides, writes and shows.
         supervisor: The process that starts this one again if it crashes.
+        gpu_problem: Why the machine's GPU isn't the device; empty where it is, or there is none.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Request:
     device: torch.device
     group: Group = field(default_factory=Group)
     supervisor: Supervisor = field(default_factory=Supervisor)
+    gpu_problem: str = ""
 
 
 class Setup:
@@ -119,13 +121,12 @@ class Setup:
         Raises:
             UserError: `speed.cpu_fallback` is False.
         """
-        kind = {"cuda": "GPU"}.get(self.request.device.type, self.request.device.type)
         if not self.speed.cpu_fallback:
             raise UserError(
-                f"the {kind} can't be trained on ({problem}): use another one, or "
+                f"the GPU can't be trained on ({problem}): use another one, or "
                 "speed.cpu_fallback = True, which trains on the CPU then"
             )
-        warn(f"the {kind} can't be trained on ({problem}): training happens on the CPU")
+        warn(f"the GPU can't be trained on ({problem}): training happens on the CPU")
         self.request = replace(self.request, device=CPU)
         self._resident = None
         prepare_device(on_gpu=False)

@@ -88,6 +88,7 @@ class Trial:
         self.display = LineDisplay()
         self.device = torch.device("cpu")
         self.supervisor = Supervisor()
+        self.gpu_problem = ""
 
     def folder(self, name: str = "run") -> RunFolder:
         return RunFolder(self.root / name)
@@ -102,6 +103,7 @@ class Trial:
             pretrained=self.root / "pretrained",
             device=self.device,
             supervisor=self.supervisor,
+            gpu_problem=self.gpu_problem,
         )
 
     def __call__(

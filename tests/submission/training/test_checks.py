@@ -10,6 +10,7 @@ import math
 import re
 import time
 import weakref
+from dataclasses import replace
 from pathlib import Path
 
 import gin
@@ -23,13 +24,15 @@ from submission.configuration import configure
 from submission.errors import UserError
 from submission.networks import VAE, Decoder, NetworkShape
 from submission.supervision import Supervisor
-from submission.training import checks
+from submission.training import checks, device, fallback
 from submission.training.batches import Batches
 from submission.training.checks import errors, first_gradient, tolerance
 from submission.training.execution import Execution, next_form
-from submission.training.plan import choose
+from submission.training.fallback import check_resumed
+from submission.training.plan import Plan, choose
 from submission.training.recipe import TRAINING, Recipe
 from submission.training.setup import Setup
+from submission.training.state import begin
 from submission.training.step import Learner, new_model
 
 CPU, META = torch.device("cpu"), torch.device("meta")
@@ -255,6 +258,21 @@ def test_a_run_whose_form_no_longer_works_is_resumed_in_another(trial, phases):
     assert any("decoder in phases: not to be had (its loss" in line for line in record.warnings)
 
 
+@pytest.mark.parametrize(("left", "compiled"), [(60.0, False), (600.0, True)])
+def test_a_run_that_is_resumed_near_its_end_is_not_compiled_any_more(
+    trial, monkeypatch, left, compiled
+):
+    configure("beta_vae", "challenge", ["network.width = 0.125"])
+    setup = Setup(trial.request("run", "beta_vae", "challenge"))
+    form = Execution(phases=True, compiled=True)
+    shape = NetworkShape(3, width=0.125)
+    state = begin(setup, Plan(shape, form), 3600.0)
+    checked = []
+    monkeypatch.setattr(fallback, "check_form", lambda setup, learner: checked.append(learner))
+    check_resumed(setup, state, left, pytest.fail)
+    assert checked[0].execution == state.plan.execution == replace(form, compiled=compiled)
+
+
 def test_forms_go_from_what_is_special_to_what_is_plain():
     form, names = Execution(phases=True, compiled=True, cuda_graphs=True, tf32=True), []
     while form is not None:
@@ -275,10 +293,55 @@ def test_forms_go_from_what_is_special_to_what_is_plain():
 def test_a_gpu_that_fails_leaves_training_to_the_cpu(trial, capsys):
     trial.device = META
     record = trial(*STEPS)
-    (warning,) = (line for line in record.warnings if "meta" in line)
-    assert "can't be trained on" in warning and "training happens on the CPU" in warning
+    (warning,) = (line for line in record.warnings if "the GPU can't be trained on" in line)
+    assert "training happens on the CPU" in warning
     assert capsys.readouterr().out.count(warning) == 1
     assert (record.status, record.device) == ("finished", "cpu")
+
+
+def test_a_gpu_that_pytorch_cannot_use_is_told_before_hours_go_into_the_cpu(trial):
+    trial.gpu_problem = "PyTorch 9 is built for the CPU alone"
+    record = trial(*STEPS)
+    (warning,) = (line for line in record.warnings if "built for the CPU alone" in line)
+    assert warning.endswith("training happens on the CPU")
+    with pytest.raises(UserError, match=r"PyTorch 9 .* speed.cpu_fallback = True"):
+        trial(*STEPS, "speed.cpu_fallback = False", "trainer.seed = 7")
+
+
+@pytest.mark.parametrize(
+    ("driver", "hidden", "cuda", "words"),
+    [
+        (True, None, None, "is built for the CPU alone"),
+        (True, "0", "13.0", "too old for CUDA 13.0?"),
+        (True, "", "13.0", ""),
+        (True, "-1", "13.0", ""),
+        (False, None, "13.0", ""),
+    ],
+)
+def test_why_a_gpu_is_not_used_is_known(tmp_path, monkeypatch, driver, hidden, cuda, words):
+    if driver:
+        (tmp_path / "nvidiactl").touch()
+    monkeypatch.setattr(device, "_DRIVER", tmp_path / "nvidiactl")
+    monkeypatch.setattr(torch.version, "cuda", cuda)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if hidden is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
+    problem = device.gpu_problem()
+    assert words in problem and bool(words) == bool(problem)
+
+
+def test_cudnns_words_for_no_memory_are_known_and_not_hidden():
+    words = "FIND was unable to find an engine to execute this computation"
+    assert checks.out_of_memory(RuntimeError(words))
+    # A card that the build has no kernels for is told alike.
+    assert words in checks.told(RuntimeError(words))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_drawn_images_lie_in_memory_as_batches_do(squares, channels):
+    dataset = replace(squares, images=squares.images[..., :channels])
+    batch = Batches(dataset, 8, 0, 0, CPU)(0)
+    assert checks.drawn_images(8, NetworkShape(channels), CPU).stride() == batch.stride()
 
 
 def test_without_the_fallback_a_gpu_that_fails_ends_the_run_with_one_line(trial):

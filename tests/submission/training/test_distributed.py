@@ -40,6 +40,14 @@ METHODS = {
 STEPS, BATCH = 12, 8
 
 
+def test_more_processes_than_gpus_are_one_line(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(UserError, match=r"PyTorch sees 2 GPU.* torchrun --nproc-per-node 2"):
+        Group.join(on_gpu=True)
+
+
 def losses(method: str, group: Group) -> torch.Tensor:
     """Each step's loss, and the discriminator's where there is one, `[steps, 1 or 2]`."""
     discriminator = None

@@ -19,9 +19,11 @@ from submission.runs.folder import RunFolder
 from submission.runs.record import dataset_of
 from submission.training import checkpoint
 from submission.training.execution import Execution
+from submission.training.plan import replanned
 from submission.training.recipe import TRAINING
 from submission.training.setup import Request, Setup, pretraining_settings
 from submission.training.state import CHECKPOINT
+from submission.training.step import Learner
 
 STEPS = ["trainer.max_steps = 30", "pretraining.steps = 10"]
 
@@ -306,6 +308,46 @@ def test_weights_that_overflow_leave_the_last_representation_and_a_record_that_s
     assert torch.jit.load(str(trial.folder().model))(torch.rand(2, 3, 64, 64)).isfinite().all()
 
 
+def test_a_run_fails_with_its_record_on_a_device_that_gives_nothing_any_more(trial, monkeypatch):
+    def dies(*_):
+        # From here on nothing can be read from it.
+        monkeypatch.setattr("submission.training.outputs.export", dies)
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(Learner, "step", dies)
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        trial("trainer.max_steps = 2")
+    record = json.loads(trial.folder().record.read_text())
+    assert record["status"] == "failed"
+    assert "illegal memory access" in record["message"]
+    assert any("that of the last export" in warning for warning in record["warnings"])
+    assert torch.jit.load(str(trial.folder().model))(torch.rand(2, 3, 64, 64)).isfinite().all()
+
+
+def test_a_resumed_runs_first_steps_which_may_compile_are_not_taken_for_its_speed(
+    trial, monkeypatch
+):
+    seen = []
+
+    def listening(plan, setup, step, most, seconds, left):
+        seen.append((step, seconds is None))
+        return replanned(plan, setup, step, most, seconds, left)
+
+    monkeypatch.setattr("submission.training.loop.replanned", listening)
+    interrupts_at_step.calls = 0
+    interrupts_at_step.interruption = trial.interruption
+    settings = [
+        *("pretraining.steps = 0", "trainer.log_every = 10", "trainer.max_steps = 50"),
+        *("trainer.objective = @interrupts_at_step", "interrupts_at_step.step = 25"),
+    ]
+    assert trial(*settings).status == "interrupted"
+    trial.interruption.reason = None
+    assert trial(*settings).status == "finished"
+    resumed = seen.index((30, True))
+    assert seen[:resumed] == [(1, True), (10, True), (20, False)]
+    assert seen[resumed:] == [(30, True), (40, False), (50, False)]
+
+
 def test_statistics_that_overflow_are_unknown_in_the_record(trial, monkeypatch):
     """JSON has no infinity; the run must not end for want of a number to write."""
     overflow = torch.tensor([[1e38, 0.0], [-1e38, 0.0]])
@@ -452,7 +494,7 @@ def test_whatever_another_version_left_out_of_a_checkpoint_it_is_known_for_anoth
     for key in whole:
         torch.save({k: v for k, v in whole.items() if k != key}, path)
         with pytest.raises(UserError, match="is no file of this version's training"):
-            checkpoint.load(path, torch.device("cpu"), CHECKPOINT)
+            checkpoint.load(path, CHECKPOINT)
 
 
 def test_a_later_versions_record_in_a_checkpoint_is_kept(trial, killed, capsys):
