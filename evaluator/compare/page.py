@@ -8,7 +8,7 @@ import numpy as np
 from evaluator.compare.differences import Difference, pairs, what_differs
 from evaluator.compare.runs import Run
 from evaluator.compare.tables import Comparison, cells, number
-from evaluator.latents import NOT_RECORDED, latents_of
+from evaluator.latents import latents_of
 from evaluator.metrics import METRICS
 from evaluator.report.inline_images import data_uri
 from evaluator.report.template import environment as template_environment
@@ -17,6 +17,7 @@ from evaluator.report.traversals import (
     SEED,
     TRAVERSAL_RANGE,
     model_missing,
+    no_latents,
     opened,
     strip_png,
     traverse,
@@ -107,8 +108,8 @@ def _strips(run: Run, dataset: Dataset) -> _Strips:
         with opened([run.folder], dataset.observation_shape) as (model,):
             codes = model.encode(originals[:1])
             pair = strip_png(np.concatenate((originals[:1], model.decode(codes))))
-            rows = []
-            if latents is not None:
+            rows, reason = [], no_latents(latents, codes.shape[1])
+            if latents is not None and not reason:
                 rows = [
                     (one, latents.variance[one], strip_png(traverse(model, codes[0], one, values)))
                     for one in latents.in_use[:_MOST_TRAVERSALS]
@@ -116,6 +117,4 @@ def _strips(run: Run, dataset: Dataset) -> _Strips:
     except UserError as error:
         # Anybody's module may stand there.
         return _Strips(run.name, None, [], f"encoder and decoder fail ({error})")
-    if rows:
-        return _Strips(run.name, pair, rows, "")
-    return _Strips(run.name, pair, rows, "all latents are ignored" if latents else NOT_RECORDED)
+    return _Strips(run.name, pair, rows, reason)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from evaluator.assignment import LEAST_SHARE
+from evaluator.latents import finite_numbers
 from submission.runs.scores import Scores
 
 LEAST_SHOWN = 0.15
@@ -68,9 +69,10 @@ def holdings(scores: Scores) -> list[Holding]:
         if matrix is None:
             continue
         if key == "accuracy":
-            if not isinstance(sizes, list) or len(sizes) != len(names):
+            values = finite_numbers(sizes)
+            if len(values) != len(names) or min(values) < 1:
                 continue
-            chance = 1 / np.array(sizes, float)
+            chance = 1 / np.array(values)
             matrix = (matrix - chance) / np.where(chance < 1, 1 - chance, 1)
         found.append(_holding(key, title, np.clip(matrix, 0, 1), [str(name) for name in names]))
     return found
@@ -114,7 +116,7 @@ def _best(column: np.ndarray) -> list[int]:
 def _matrix(value: object, columns: int) -> np.ndarray | None:
     try:
         matrix = np.array(value, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     fits = matrix.ndim == 2 and matrix.shape[1] == columns and len(matrix) > 0
     return matrix if fits and np.isfinite(matrix).all() else None

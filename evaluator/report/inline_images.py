@@ -4,14 +4,29 @@ import base64
 import io
 import re
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import Any
 
 import matplotlib as mpl
+import matplotlib.style
 from markupsafe import Markup
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from PIL import Image
 
 _WEBP_QUALITY = 88
+
+
+def own_style(**settings: Any) -> AbstractContextManager[None]:
+    """Matplotlib's defaults and a few settings, whatever the user's `matplotlibrc` says.
+
+    That could ask for LaTeX, and would change a page's bytes from one user to the next.
+
+    Args:
+        settings: Such as `font_size=10`, for `font.size`.
+    """
+    named = {name.replace("_", ".", 1): value for name, value in settings.items()}
+    return matplotlib.style.context(["default", named])
 
 
 def inline_svg(figure: Figure, prefix: str, styles: Mapping[str, str]) -> Markup:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import jinja2
-import matplotlib as mpl
 import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
@@ -29,7 +28,7 @@ from evaluator.latents import (
 from evaluator.paper import METHOD_TITLES, METRIC_TITLES, TABLE_1
 from evaluator.report import baselines
 from evaluator.report.holdings import LEAST_SHOWN, holdings
-from evaluator.report.inline_images import data_uri, inline_svg
+from evaluator.report.inline_images import data_uri, inline_svg, own_style
 from evaluator.report.pictures import (
     BASES,
     LEAST_MOVED,
@@ -308,7 +307,7 @@ def _notices(run: Mapping[str, Any], provenance: Mapping[str, Any], dataset: Dat
 def _incomparable(run: Mapping[str, Any], dataset: Dataset) -> list[str]:
     """Why the scores must not be read as scores on MPI3D, or beside those of the paper."""
     parts = []
-    if dataset.name.startswith("mpi3d_mini"):
+    if dataset.name.startswith("mpi3d_mini") and not dataset.is_own:
         parts.append(
             f"{dataset.name} is rendered by this project: scores on it are not scores on MPI3D."
         )
@@ -430,7 +429,11 @@ def _score_charts(path: Path) -> list[_Chart]:
     history, _ = _read_history(path)
     if history is None:
         return []
-    names = [name for name in (*METRIC_TITLES, "sum") if name in history.columns]
+    names = [
+        name
+        for name in (*METRIC_TITLES, "sum")
+        if name in history.columns and np.isfinite(history.columns[name]).any()
+    ]
     return [_chart(history, name, f"score-{name}") for name in names]
 
 
@@ -438,7 +441,7 @@ def _chart(history: _History, name: str, identity: str) -> _Chart:
     small = name == "learning_rate"
     title = (_HISTORY_TITLES | METRIC_TITLES).get(name, name.replace("_", " ").capitalize())
     values = history.columns[name]
-    with mpl.rc_context({"font.size": 10, "axes.linewidth": 0.8}):
+    with own_style(font_size=10, axes_linewidth=0.8):
         figure = Figure(figsize=(4.6, 1.5 if small else 2.5), layout="constrained")
         axes = figure.subplots()
         end = history.pretraining_end

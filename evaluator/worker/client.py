@@ -55,7 +55,11 @@ class Worker:
     """
 
     def __init__(
-        self, path: Path, connections: list[socket.socket], process: subprocess.Popen[bytes] | None
+        self,
+        path: Path,
+        connections: list[socket.socket],
+        process: subprocess.Popen[bytes] | None,
+        seconds: float = _SECONDS_IN_ALL,
     ) -> None:
         """Wraps sockets.
 
@@ -64,6 +68,7 @@ class Worker:
             connections: The first is for what is asked one by one, the others for what is asked in
                 parallel.
             process: The other end; None where it wasn't started from here.
+            seconds: How long it answers in all.
         """
         self.path = path
         self._first = connections[0]
@@ -72,7 +77,7 @@ class Worker:
             self._others.put(one)
         self._parallel = len(connections) > 1
         self._process = process
-        self._deadline = time.monotonic() + _SECONDS_IN_ALL
+        self._deadline = time.monotonic() + seconds
 
     def reading(self, float64: bool = False) -> Reading:
         """Waits until the model is read.
@@ -262,7 +267,8 @@ def started_autoencoders(halves: Sequence[tuple[Path, Path]]) -> Iterator[Worker
     files = [path.absolute() for pair in halves for path in pair]
     arguments = ["--autoencoders", *map(str, files)]
     with _process(files, arguments, 1, trust=False, threads=1) as (process, sockets):
-        yield Worker(files[0], sockets, process)
+        # A page may stay open for days; each picture has its own limit.
+        yield Worker(files[0], sockets, process, math.inf)
 
 
 @contextlib.contextmanager

@@ -214,12 +214,17 @@ class Summary:
 
     @property
     def word(self) -> str:
-        """`rewards`, `ignores`, `punishes` or `mixed`; of invariance `invariant` or `varies`."""
+        """`rewards`, `ignores`, `punishes` or `mixed`; of invariance `invariant` or `varies`.
+
+        `open` where the intervals leave it so, `no verdict` where there is none.
+        """
         kinds = {verdict.kind for verdict in self.verdicts} - {NOTHING}
         if not kinds:
             return NOTHING
         if self.broken == INVARIANCE:
-            return "invariant" if kinds == {STAYS} else "varies"
+            if kinds & {FALLS, RISES}:
+                return "varies"
+            return OPEN if OPEN in kinds else "invariant"
         if kinds == {OPEN}:
             return OPEN
         words = {FALLS: "rewards", STAYS: "ignores", RISES: "punishes"}

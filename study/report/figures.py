@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
@@ -21,7 +20,7 @@ from PIL import Image
 
 from evaluator.paper import METHOD_TITLES
 from evaluator.report.baselines import Band
-from evaluator.report.inline_images import inline_svg
+from evaluator.report.inline_images import inline_svg, own_style
 from study.report.results import Results
 from study.report.wording import NOTHING, decimals, metric_title
 
@@ -131,14 +130,16 @@ class Panel:
 
 
 def looks(results: Results) -> dict[str, Look]:
-    """Colour by method, dashes by variant."""
+    """Colour by method, dashes by its variant."""
     methods = list(METHOD_TITLES)
-    variants = list(dict.fromkeys(run.variant for run in results.runs))
     others = list(dict.fromkeys(run.method for run in results.runs if run.method not in methods))
     found = {}
     for run in results.runs:
         known = run.method in methods
         colour = methods.index(run.method) if known else len(methods) - 1
+        variants = list(
+            dict.fromkeys(one.variant for one in results.runs if one.method == run.method)
+        )
         # Methods that the palette doesn't know share a colour.
         dash = variants.index(run.variant) + (0 if known else 1 + others.index(run.method))
         dashes = _DASHES[dash % len(_DASHES)]
@@ -192,9 +193,7 @@ def png_bytes(figure: Figure) -> bytes:
 
 
 def _style() -> AbstractContextManager[None]:
-    return mpl.rc_context(
-        {"font.size": _FONT_SIZE, "axes.linewidth": 0.8, "figure.dpi": PIXELS_PER_INCH}
-    )
+    return own_style(font_size=_FONT_SIZE, axes_linewidth=0.8, figure_dpi=PIXELS_PER_INCH)
 
 
 def _handle(label: str, look: Look) -> Line2D:
@@ -255,6 +254,7 @@ def progress(
         metric_title(metric),
         f"{metric_title(metric)} against the training step. At the end: {', '.join(ends)}.{worth}",
         draw,
+        size=(4.6, max(2.9, 0.7 + 0.16 * len(curves))),
         metric=metric,
     )
 
@@ -460,8 +460,10 @@ def scatter(scores: pd.DataFrame, metric: str, against: str, shown: Mapping[str,
                 rows[metric],
                 s=26,
                 marker=look.marker,
-                color=colours.methods[look.colour],
-                linewidth=0,
+                edgecolors=colours.methods[look.colour],
+                # A method's further variants are open.
+                facecolors="none" if look.dashes else colours.methods[look.colour],
+                linewidth=1 if look.dashes else 0,
             )
         axes.margins(0.08)
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=against == "latents_in_use"))

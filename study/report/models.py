@@ -1,5 +1,6 @@
 """What the exported models show: traversals (paper, Figures 1 to 6) and reconstruction errors."""
 
+import contextlib
 import io
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from evaluator.latents import NOT_RECORDED
+from evaluator.report.inline_images import own_style
 from evaluator.report.traversals import (
     IMAGES_IN_A_ROW,
     SEED,
@@ -158,7 +160,11 @@ def reconstruction_errors(results: Results, dataset: Dataset) -> dict[str, float
     images = dataset.observe(chosen, random_state)
     errors = {}
     there = [run for run in results.runs if not model_missing(RunFolder(run.folder))]
-    with opened([RunFolder(run.folder) for run in there], dataset.observation_shape) as models:
+    # Where nothing confines the models, `traversals` tells it.
+    with (
+        contextlib.suppress(UserError),
+        opened([RunFolder(run.folder) for run in there], dataset.observation_shape) as models,
+    ):
         for run, model in zip(there, models, strict=True):
             try:
                 decoded = model.decode(model.encode(images))
@@ -178,22 +184,23 @@ def sheet_png(traversal: Traversal) -> bytes:
     # Two dots a pixel, and a margin for the labels.
     left, top = 0.9, 0.55
     wide, high = (2 * size / PIXELS_PER_INCH for size in (pixels.shape[1], pixels.shape[0]))
-    figure = Figure(figsize=(left + wide + 0.1, top + high + 0.1), dpi=PIXELS_PER_INCH)
-    full_width, full_height = figure.get_size_inches()
-    axes = figure.add_axes(
-        (left / full_width, 0.1 / full_height, wide / full_width, high / full_height)
-    )
-    axes.imshow(pixels, interpolation="none", aspect="auto")
-    labels = [rf"$z_{{{latent}}}$  {variance:.2f}" for latent, variance, _ in rows]
-    axes.set_yticks((np.arange(len(rows)) + 0.5) * (height + 1), labels, fontsize=8)
-    places = (np.arange(IMAGES_IN_A_ROW) + 0.5) * width / IMAGES_IN_A_ROW
-    axes.set_xticks(places, [moved_to(value) for value in VALUES], fontsize=8)
-    axes.xaxis.tick_top()
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
-    title = f"{traversal.run.label}, seed {traversal.run.seed}"
-    figure.text(0.1 / full_width, 1 - 0.05 / full_height, title, fontsize=9, va="top")
-    return png_bytes(figure)
+    with own_style():
+        figure = Figure(figsize=(left + wide + 0.1, top + high + 0.1), dpi=PIXELS_PER_INCH)
+        full_width, full_height = figure.get_size_inches()
+        axes = figure.add_axes(
+            (left / full_width, 0.1 / full_height, wide / full_width, high / full_height)
+        )
+        axes.imshow(pixels, interpolation="none", aspect="auto")
+        labels = [rf"$z_{{{latent}}}$  {variance:.2f}" for latent, variance, _ in rows]
+        axes.set_yticks((np.arange(len(rows)) + 0.5) * (height + 1), labels, fontsize=8)
+        places = (np.arange(IMAGES_IN_A_ROW) + 0.5) * width / IMAGES_IN_A_ROW
+        axes.set_xticks(places, [moved_to(value) for value in VALUES], fontsize=8)
+        axes.xaxis.tick_top()
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+        title = f"{traversal.run.label}, seed {traversal.run.seed}"
+        figure.text(0.1 / full_width, 1 - 0.05 / full_height, title, fontsize=9, va="top")
+        return png_bytes(figure)
 
 
 def moved_to(value: float) -> str:

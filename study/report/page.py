@@ -109,7 +109,7 @@ def write_report(folder: Path) -> Path:
         notes=notes,
         untrained=_untrained(results),
         comparison=comparison,
-        findings=_findings(analysis, _untrained(results)),
+        findings=_findings(results, analysis, _untrained(results)),
         charts={
             figure.name: [
                 (panel, figures.svg(panel, f"{figure.name}-{number}"))
@@ -180,33 +180,46 @@ def _analyse(results: Results, errors: dict[str, float]) -> _Analysis:
     metrics = [name for name in results.metrics if scores[name].notna().any()]
     in_table = [name for name in metrics if name in METRIC_TITLES]
     summary = table.summarise(scores) if in_table else pd.DataFrame()
+    asked = _of_methods(results, scores)
     return _Analysis(
         scores=scores,
         by_step=scores_by_step(results),
         summary=summary,
-        orders_against_paper=table.order_against_paper(summary) if in_table else pd.DataFrame(),
-        correlations=agreement.correlations(scores, itertools.combinations(metrics, 2)),
-        orders=agreement.order_disagreement(scores, metrics),
-        seeds=agreement.seed_disagreement(scores, metrics),
-        components=agreement.variance_components(scores, metrics),
-        against_model=agreement.correlations(scores, itertools.product(metrics, _MODEL)),
+        orders_against_paper=table.order_against_paper(_of_methods(results, summary))
+        if in_table
+        else pd.DataFrame(),
+        correlations=agreement.correlations(asked, itertools.combinations(metrics, 2)),
+        orders=agreement.order_disagreement(asked, metrics),
+        seeds=agreement.seed_disagreement(asked, metrics),
+        components=agreement.variance_components(asked, metrics),
+        against_model=agreement.correlations(asked, itertools.product(metrics, _MODEL)),
         variants=variants.differences(scores, results.variants[0], [*metrics, *_MEASURED]),
     )
 
 
-def _findings(analysis: _Analysis, untrained: Mapping[str, Band]) -> dict[str, thesis.Finding]:
+def _of_methods(results: Results, rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the first variant, if it has any: another one is no method of its own."""
+    labels = {run.label for run in results.runs if run.variant == results.variants[0]}
+    return rows[rows["label"].isin(labels)] if labels and len(rows) else rows
+
+
+def _findings(
+    results: Results, analysis: _Analysis, untrained: Mapping[str, Band]
+) -> dict[str, thesis.Finding]:
     """By the id of their sections."""
-    summary = analysis.summary
+    summary, asked = analysis.summary, _of_methods(results, analysis.summary)
     changed = analysis.variants[~analysis.variants["quantity"].isin(_MEASURED)]
     return {
         "worth": thesis.on_worth(summary, untrained),
         **({"variants": thesis.on_variants(changed)} if len(changed) else {}),
         "papers-order": thesis.on_papers_order(analysis.orders_against_paper),
         "correlations": thesis.on_correlations(analysis.correlations),
-        "ranks": thesis.on_ranks(summary),
+        "ranks": thesis.on_ranks(asked),
         "orders": thesis.on_orders(analysis.orders, analysis.seeds),
         "noise": thesis.on_components(analysis.components),
-        "model": thesis.on_model(analysis.against_model, analysis.scores, summary),
+        "model": thesis.on_model(
+            analysis.against_model, _of_methods(results, analysis.scores), asked
+        ),
     }
 
 
@@ -267,6 +280,7 @@ def _figures(results: Results, analysis: _Analysis) -> list[_Figure]:
         panels = [
             figures.variants(analysis.scores, name, first, shown, untrained.get(name))
             for name in drawable
+            if analysis.scores[name].notna().any()
         ]
         found.append(_Figure("variants", panels))
     if len(analysis.components) and analysis.components["share"].notna().any():
@@ -335,7 +349,11 @@ def _rank_panels(results: Results, analysis: _Analysis) -> list[Panel]:
         for number, title in enumerate(METHOD_TITLES.values())
     }
     return [
-        figures.ranks(table.ranks(analysis.summary), figures.looks(results), "This study"),
+        figures.ranks(
+            table.ranks(_of_methods(results, analysis.summary)),
+            figures.looks(results),
+            "This study",
+        ),
         figures.ranks(paper, paper_looks, "The paper's Table 1"),
     ]
 
@@ -344,7 +362,7 @@ def _rank_panels(results: Results, analysis: _Analysis) -> list[Panel]:
 
 
 def _title(results: Results) -> str:
-    methods = wording.counted(len(results.labels), "method")
+    methods = wording.counted(len(results.methods), "method")
     metrics = wording.counted(len(results.metrics), "metric")
     # Of one's own data the setting is a path.
     names = wording.listed(sorted({str(run.record["dataset"]) for run in results.runs}))
@@ -355,7 +373,8 @@ def _facts(results: Results) -> list[tuple[str, str]]:
     runs, planned = len(results.runs), len(results.runs) + len(results.missing)
     facts = [
         ("Runs", f"{runs}" if runs == planned else f"{runs} of {planned}"),
-        ("Methods", f"{len(results.labels)}"),
+        ("Methods", f"{len(results.methods)}"),
+        ("Variants", f"{len(results.variants)}" if len(results.variants) > 1 else ""),
         (
             "Seeds",
             wording.listed([f"{seed}" for seed in sorted({run.seed for run in results.runs})]),
@@ -370,7 +389,15 @@ def _notices(results: Results, no_dataset: str) -> list[str]:
     notices = []
     if results.missing:
         notices.append(f"{_missing(results)}.")
-    names = {str(run.record.get("dataset")) for run in results.runs}
+    if len(results.variants) > 1:
+        first = results.variants[0] or "without further settings"
+        notices.append(
+            f"What is asked of the metrics is asked of the runs of one variant, {first}: another "
+            "variant is no method of its own."
+        )
+    names = {
+        str(run.record.get("dataset")) for run in results.runs if not run.record.get("dataset_path")
+    }
     if any(name.startswith("mpi3d_mini") for name in names):
         notices.append(
             "mpi3d_mini is this project's own rendering: scores on it are not scores on MPI3D."

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,6 +103,11 @@ class Results:
     def labels(self) -> list[str]:
         """The methods, each variant of its own, in the report's order."""
         return list(dict.fromkeys(run.label for run in self.runs))
+
+    @property
+    def methods(self) -> list[str]:
+        """The methods' names, in the report's order."""
+        return list(dict.fromkeys(run.method for run in self.runs))
 
     @property
     def metrics(self) -> list[str]:
@@ -206,6 +212,10 @@ def latents(results: Results) -> pd.DataFrame:
 _MOST_STEPS = 2**53
 _LARGEST = float(np.finfo(np.float32).max)
 
+# Of the names of folders and files.
+_PARTS = ("name", "method", "variant")
+_PART = re.compile(r"(?!\.)[\w.+-]*")
+
 _ENDED = {"failed": "training failed", "untrained": "no step was trained"}
 _IDENTITY = ("run", "method", "variant", "label", "seed")
 
@@ -231,7 +241,10 @@ def _read_plan(path: Path) -> dict[str, Any]:
     of_study = {"dataset": str, "methods": list, "metrics": list}
     try:
         entries = [entry for entry in plan["runs"] if not entry.get("pretraining")]
-        whole = _holds(plan["study"], of_study) and all(_holds(one, of_run) for one in entries)
+        whole = _holds(plan["study"], of_study) and all(
+            _holds(one, of_run) and all(_PART.fullmatch(one[name]) for name in _PARTS)
+            for one in entries
+        )
     except (TypeError, KeyError, AttributeError):
         whole = False
     if not whole:

@@ -150,7 +150,7 @@ function moved(row) {
 // --- Links into what is folded ------------------------------------------------------------------
 
 function unfold() {
-  const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  const target = document.getElementById(location.hash.slice(1));
   const folded = target?.closest("details:not([open])");
   if (!folded) return;
   folded.open = true;
@@ -158,5 +158,6 @@ function unfold() {
 }
 
 addEventListener("hashchange", unfold);
+// A browser may have ticked boxes that were ticked before.
+form.onchange();
 unfold();
-tell();

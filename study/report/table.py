@@ -72,15 +72,17 @@ def summarise(scores: pd.DataFrame) -> pd.DataFrame:
         `method`, `metric`, `mean`, `half_width` of the 95% interval (NaN under two runs), `runs`
         that the mean is taken over, whether it is the `best` of several, and `paper` and
         `difference` (this study minus the paper; NaN for a method that the paper has not, and
-        for sums over fewer metrics, or without one of the methods, that the paper's are over).
+        for sums over fewer metrics, without one of the methods, or with variants of one).
     """
     metrics = [name for name in METRIC_TITLES if name in scores]
     means = scores.groupby("label", sort=False)[metrics].mean()
     sums = normalised_sums(means)
     runs = scores.assign(**{NORMALISED_SUM: run_sums(scores)})
     published = table_1()
-    is_papers_sum = len(metrics) == len(METRIC_TITLES) and set(published.index) <= set(
-        scores["method"]
+    is_papers_sum = (
+        len(metrics) == len(METRIC_TITLES)
+        and set(published.index) <= set(scores["method"])
+        and scores["label"].nunique() == scores["method"].nunique()
     )
     rows = []
     for label, own in runs.groupby("label", sort=False):

@@ -358,9 +358,15 @@ def on_model(against: pd.DataFrame, scores: pd.DataFrame, summary: pd.DataFrame)
         f"{most[0]} has the most latents in use ({in_use.max():.3g} on average) and comes {named} "
         "by the normalised sum; in the paper, DIP-VAE-II had the most and came last."
     )
-    if len(sums) == 2:
-        return Finding(detail, statement, OPEN)
-    return Finding(detail, statement, SUPPORTS if place == len(sums) else OPPOSES)
+    rows = summary[summary["metric"] == NORMALISED_SUM].set_index("label").loc[sums.index]
+    low, high = rows["mean"] - rows["half_width"], rows["mean"] + rows["half_width"]
+    others = sums.index != most[0]
+    # NaN, of single runs, makes no place clear.
+    if len(sums) > 2 and (high[most[0]] < low[others]).all():
+        return Finding(detail, statement, SUPPORTS)
+    if len(sums) > 2 and (low[most[0]] > high[others]).any():
+        return Finding(detail, statement, OPPOSES)
+    return Finding(detail, f"{statement} The intervals leave its place open.", OPEN)
 
 
 def _known(frame: pd.DataFrame, column: str) -> pd.DataFrame:

@@ -70,6 +70,13 @@ def test_a_property_is_rewarded_where_the_score_falls_on_all_its_dials():
     assert verdicts.Summary("invariance", (stays, stays)).word == "invariant"
 
 
+def test_what_the_intervals_leave_open_is_no_finding():
+    stays = judge(curve(1.0, 1.0), 1.0)
+    unsure = judge(curve(1.0, 0.9, spread=0.4), 1.0)
+    assert (stays.kind, unsure.kind) == (verdicts.STAYS, verdicts.OPEN)
+    assert verdicts.Summary("invariance", (stays, unsure)).word == verdicts.OPEN
+
+
 def test_a_curve_starts_with_the_perfect_representation():
     rows = [("perfect", 0.0, 0, "mig", 1.0), ("rotated", 5.0, 0, "mig", 0.5)]
     scores = pd.DataFrame(rows, columns=["group", "dial", "seed", "metric", "score"])

@@ -3,6 +3,7 @@ import itertools
 import math
 import re
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
@@ -56,6 +57,15 @@ def contrast(one: str, other: str) -> float:
     """WCAG's contrast ratio."""
     luminance = [0.2126 * r + 0.7152 * g + 0.0722 * b for r, g, b in (linear(one), linear(other))]
     return (max(luminance) + 0.05) / (min(luminance) + 0.05)
+
+
+def test_a_users_matplotlibrc_changes_no_chart(drawn):
+    results = read(drawn.write(methods=("vae",), seeds=(0,), metrics=("mig",)))
+    panel = figures.progress(scores_by_step(results), "mig", figures.looks(results))
+    drawn_by_default = figures.svg(panel, "a"), figures.png([panel])
+    # LaTeX may be missing, too.
+    with mpl.rc_context({"text.usetex": True, "axes.facecolor": "red", "font.family": "serif"}):
+        assert (figures.svg(panel, "a"), figures.png([panel])) == drawn_by_default
 
 
 @pytest.mark.parametrize("theme", PAPER)

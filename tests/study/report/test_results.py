@@ -7,6 +7,8 @@ from study.report.results import final_scores, latents, read, scores_by_step
 from submission.errors import UserError
 
 SCORES = {"mig": 0.25, "irs": 0.5}
+RUN = {"name": "vae-seed0", "method": "vae", "variant": "", "seed": 0}
+PLAN = {"study": {"dataset": "d", "methods": [], "metrics": []}}
 
 
 def test_runs_stand_in_the_papers_order_and_others_after_them(drawn):
@@ -182,6 +184,10 @@ def test_a_study_without_a_finished_run_has_empty_frames(drawn):
         (
             '{"study": {"dataset": "d", "methods": [], "metrics": []}, "runs": [{"name": 1}]}',
             "is no plan of a study",
+        ),
+        *(
+            (json.dumps(PLAN | {"runs": [RUN | {key: value}]}), "is no plan of a study")
+            for key, value in (("name", "../elsewhere"), ("method", "/a"), ("variant", ".."))
         ),
     ],
 )

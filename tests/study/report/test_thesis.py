@@ -255,10 +255,18 @@ def test_two_methods_by_two_seeds_leave_it_open():
     ],
 )
 def test_the_method_with_most_latents_in_use_is_looked_up_in_the_sums(latents, words, bearing):
-    table = summary(vae=(0.3, 0.6), info_vae=(0.2, 0.5), beta_vae=(0.1, 0.4))
+    table = summary(0.05, vae=(0.3, 0.6), info_vae=(0.2, 0.5), beta_vae=(0.1, 0.4))
     finding = thesis.on_model(pd.DataFrame(), in_use(**latents), table)
     assert re.match(words.replace("(", r"\(").replace(")", r"\)"), finding.statement)
     assert finding.bearing == bearing
+
+
+@pytest.mark.parametrize("half_width", [math.nan, 1.0])
+def test_a_place_within_the_intervals_of_others_leaves_it_open(half_width):
+    table = summary(half_width, vae=(0.3, 0.6), info_vae=(0.2, 0.5), beta_vae=(0.1, 0.4))
+    finding = thesis.on_model(pd.DataFrame(), in_use(vae=[4], beta_vae=[9], info_vae=[4]), table)
+    assert finding.bearing == OPEN
+    assert finding.statement.endswith("The intervals leave its place open.")
 
 
 def test_several_methods_with_most_latents_in_use_say_nothing():
