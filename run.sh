@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Trains a disentanglement method, scores its representation and reports it. ./run.sh --help tells more.
 set -euo pipefail
-cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
+cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")"
 
 # A log file, or the portal, must see each line as it is printed.
 export PYTHONUNBUFFERED=1
@@ -12,6 +12,9 @@ case ${AICROWD_IS_GRADING:-} in
   "" | 0 | [Nn]o | NO | [Ff]alse | FALSE) ;;
   *) exec python -m submission "$@" ;;
 esac
+
+# What runs here has its modules from .venv, and pip puts them there, whatever the user's environment says.
+unset PYTHONPATH PYTHONHOME PIP_TARGET PIP_PREFIX PIP_ROOT
 
 python=.venv/bin/python
 log=scratch/set-up.log
@@ -85,7 +88,8 @@ sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; then
 }
 
 pip_logged() {
-  "$python" -m pip --no-input --disable-pip-version-check install --progress-bar off --only-binary :all: "$@" 2>&1 |
+  PIP_USER=0 "$python" -m pip --no-input --disable-pip-version-check \
+    install --progress-bar off --only-binary :all: "$@" 2>&1 |
     tee -a "$log" |
     # A terminal sees on one line what pip is at; pip's own lines would fill pages.
     if [[ -t 1 ]]; then
@@ -136,16 +140,24 @@ is_installed() { # is_installed LOCK...
   [[ -f $stamp_file && $(<"$stamp_file") == "$(stamp "$@")" ]]
 }
 
+# Takes a lock, and fails where another process holds it. A system without flock, or a file system without
+# locks, has none to wait for.
+take_lock() { # take_lock [--shared] DESCRIPTOR
+  local status=0
+  ! command -v flock >/dev/null || flock --nonblock "$@" 2>/dev/null || status=$?
+  ((status != 1))
+}
+
 # Runs COMMAND unless .venv already holds what the locks pin; one process at a time. The stamp is written
 # last, so that a set-up that was cut short is begun anew.
 install_once() { # install_once COMMAND LOCK...
   local command=$1
   shift
   if is_installed "$@"; then return; fi
-  check_writable . .venv scratch scratch/set-up.lock "$log"
+  check_writable . .venv .venv/installed-requirements.txt scratch scratch/set-up.lock "$log"
   mkdir -p scratch
   exec 9>scratch/set-up.lock
-  if command -v flock >/dev/null && ! flock --nonblock 9; then
+  if ! take_lock 9; then
     say "set-up: waiting for another one in this folder"
     flock 9
   fi
@@ -160,6 +172,13 @@ make_environment() {
   [[ $(uname -s) == Linux ]] || fail 2 "the locks in requirements*.txt are for Linux"
   local base
   base=$(find_python)
+  if [[ -e .venv/installed-requirements.txt ]]; then
+    exec 8>>.venv/installed-requirements.txt
+    take_lock 8 ||
+      fail 2 "a run here uses .venv, which has to be made anew (Python or requirements*.txt changed): wait for it," \
+        "or use another clone"
+    exec 8>&-
+  fi
   : >"$log"
   say "set-up: making .venv with $("$base" --version)"
   "$base" -m venv --clear .venv >>"$log" 2>&1 || set_up_failed "making .venv"
@@ -180,6 +199,9 @@ add_test_tools() {
 
 set_up() {
   install_once make_environment requirements.txt requirements-torch.txt
+  # Shared by all that runs from .venv, for as long as it runs.
+  exec 8<.venv/installed-requirements.txt
+  take_lock --shared 8 || true
 }
 
 # Runs a command and hands signals on to it. In a process group of its own: a Ctrl-C then reaches it once,

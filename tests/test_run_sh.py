@@ -189,6 +189,20 @@ def test_help_is_printed_without_an_environment(fresh: Clone) -> None:
     assert not (fresh.folder / ".venv").exists()
 
 
+def test_modules_of_the_users_do_not_stand_for_those_in_venv(clone: Clone, tmp_path: Path) -> None:
+    (tmp_path / "json.py").write_text("raise RuntimeError")
+    assert clone.run(PYTHONPATH=str(tmp_path)).returncode == 0
+
+
+@pytest.mark.slow
+def test_set_up_installs_into_venv_whatever_the_user_has_set(fresh: Clone, tmp_path: Path) -> None:
+    away = str(tmp_path / "away")
+    result = fresh.run(PIP_TARGET=away, PIP_PREFIX=away, PIP_ROOT=away, PIP_USER="1")
+    assert result.returncode == 0, result.stderr
+    python = fresh.folder / ".venv/bin/python"
+    assert subprocess.run([python, "-c", "import tiny, tinytorch"]).returncode == 0
+
+
 def test_set_up_that_nobody_reads_installs_what_the_locks_name(clone: Clone) -> None:
     python = clone.folder / ".venv/bin/python"
     assert subprocess.run([python, "-c", "import tiny, tinydev, tinytorch"]).returncode == 0
@@ -266,6 +280,25 @@ def test_signal_reaches_training_once(
     assert "Training did not finish" in stderr
 
 
+def test_set_up_leaves_alone_what_a_training_uses(clone: Clone) -> None:
+    process = clone.start("--wait")
+    assert process.stdout is not None
+    process.stdout.readline()
+    lock = clone.folder / "requirements.txt"
+    right = lock.read_text()
+    lock.write_text(right + "\n")
+    try:
+        result = clone.run("--name", "second")
+    finally:
+        lock.write_text(right)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=30)
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: a run here uses .venv, which has to be made anew")
+    assert result.stderr.count("\n") == 1
+    assert clone.run().returncode == 0
+
+
 def test_closed_terminal_ends_training_as_term_does(clone: Clone) -> None:
     process = clone.start("--wait")
     assert process.stdout is not None
@@ -298,7 +331,7 @@ def without_python(fresh: Clone) -> Clone:
     """A clone on a machine that has no Python."""
     tools = fresh.folder / "tools"
     tools.mkdir()
-    for tool in ("bash", "cat", "cksum", "dirname", "flock", "mkdir", "uname"):
+    for tool in ("bash", "cat", "cksum", "dirname", "flock", "mkdir", "readlink", "uname"):
         found = shutil.which(tool)
         assert found is not None
         (tools / tool).symlink_to(found)
@@ -311,6 +344,24 @@ def test_missing_python_is_told_in_one_line(without_python: Clone) -> None:
     assert result.returncode == 2
     assert result.stderr.startswith("error: found no Python 3.11, 3.12 or 3.13")
     assert result.stderr.count("\n") == 1
+
+
+def test_a_file_system_without_locks_is_no_obstacle_to_set_up(without_python: Clone) -> None:
+    flock = without_python.folder / "tools/flock"
+    flock.unlink()
+    flock.write_text("#!/usr/bin/env bash\nexit 71\n")  # flock(1)'s, for ENOLCK
+    flock.chmod(0o755)
+    assert without_python.run().stderr.startswith("error: found no Python")
+
+
+def test_a_start_by_a_link_works_in_the_clone(without_python: Clone, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "run").symlink_to(without_python.folder / "run.sh")
+    environment = without_python.environment | {"CDPATH": str(elsewhere)}
+    subprocess.run([elsewhere / "run"], cwd=elsewhere, env=environment, check=False)
+    assert (without_python.folder / "scratch").is_dir()
+    assert [path.name for path in elsewhere.iterdir()] == ["run"]
 
 
 def test_a_mistake_that_nobody_reads_has_its_exit_code(without_python: Clone) -> None:
