@@ -55,7 +55,9 @@ COPY run.sh aicrowd.json ./
 COPY gin gin
 COPY submission submission
 COPY evaluator evaluator
-RUN python -m compileall -q submission evaluator
+# A clone made under a strict umask has files that no other user can read.
+RUN chmod -R a+rX run.sh aicrowd.json gin submission evaluator \
+ && python -m compileall -q submission evaluator
 USER aicrowd
 # Healthy: the run's output can be written, and its data set read.
 HEALTHCHECK --interval=1m --timeout=10s --start-period=1m \

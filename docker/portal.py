@@ -60,7 +60,9 @@ def main() -> int:
     interrupts.install()
     try:
         with engine.errors_told():
-            code: int = arguments.command(engine.connect(), arguments, passed_on)
+            client = engine.connect()
+            engine.tell_missing_limits(client)
+            code: int = arguments.command(client, arguments, passed_on)
     except KeyboardInterrupt as interruption:
         told = str(interruption) or "interrupted: the containers and what they wrote are removed"
         print(told, file=sys.stderr)

@@ -124,6 +124,15 @@ def has_selinux(client: docker.DockerClient) -> bool:
     return any("name=selinux" in one for one in client.info().get("SecurityOptions") or ())
 
 
+def tell_missing_limits(client: docker.DockerClient) -> None:
+    """Warns of limits that the engine takes, and can't hold a container to."""
+    info = client.info()
+    limits = {"MemoryLimit": "memory", "PidsLimit": "processes"}
+    missing = [name for key, name in limits.items() if not info.get(key, True)]
+    if missing:
+        print(f"warning: this Docker engine can't limit a container's {' and '.join(missing)}")
+
+
 def is_full(message: str) -> bool:
     """Whether an engine's message says that a disk is full."""
     return "no space left on device" in message or "disk quota exceeded" in message

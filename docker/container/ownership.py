@@ -49,7 +49,11 @@ def is_dead(name: str) -> bool:
         return False
     try:
         return owner(int(pid[0])) != name
-    except OSError:
+    except PermissionError:
+        return False
+    except FileNotFoundError:
+        return not _runs_hidden(int(pid[0]))
+    except ProcessLookupError:
         return True
 
 
@@ -86,6 +90,17 @@ def sweep(client: docker.DockerClient, folders: Sequence[Path]) -> None:
         for left in folder.glob(f"{_PREFIX}*"):
             if is_dead(left.name.removeprefix(_PREFIX).rpartition("-")[0]):
                 shutil.rmtree(left, ignore_errors=True)
+
+
+def _runs_hidden(pid: int) -> bool:
+    """Whether there is a process that /proc doesn't show, as with `hidepid` another user's."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _host() -> str:

@@ -97,7 +97,7 @@ def readable_copy(folder: Path, limit: int) -> Iterator[Path]:
         raise UserError(f"there is no representation folder {folder}")
     with ownership.temporary_folder() as temporary:
         copy = temporary / "representation"
-        copy.mkdir(mode=0o755)
+        _make_readable_folder(copy)
         size = 0
         for path in sorted(folder.rglob("*")):
             inside = path.relative_to(folder)
@@ -108,7 +108,7 @@ def readable_copy(folder: Path, limit: int) -> Iterator[Path]:
                     "itself there"
                 )
             if stat.S_ISDIR(status.st_mode):
-                (copy / inside).mkdir(mode=0o755)
+                _make_readable_folder(copy / inside)
                 continue
             if not stat.S_ISREG(status.st_mode):
                 raise UserError(f"{path} is no regular file: remove it")
@@ -120,6 +120,11 @@ def readable_copy(folder: Path, limit: int) -> Iterator[Path]:
             shutil.copyfile(path, copy / inside)
             (copy / inside).chmod(0o644)
         yield copy
+
+
+def _make_readable_folder(path: Path) -> None:
+    path.mkdir()
+    path.chmod(0o755)  # whatever the umask
 
 
 def data_set_mounts(

@@ -44,7 +44,7 @@ class Limits:
         grace: Seconds from SIGTERM to SIGKILL.
         memory: Bytes, with what it writes to its output, /tmp and /dev/shm; no swap.
         processes: Processes and threads.
-        cpus: Processors' time.
+        cpus: Processors' time; 0 for no limit.
         output: Bytes that it may leave in its output.
         printed: Bytes that it may print.
     """
@@ -119,8 +119,9 @@ def default_memory(client: docker.DockerClient) -> int:
 
 
 def default_cpus(client: docker.DockerClient) -> float:
-    """All processors of the engine's machine."""
-    return float(client.info()["NCPU"])
+    """All processors of the engine's machine; 0 where it refuses a limit, as a rootless one may."""
+    info = client.info()
+    return float(info["NCPU"]) if info.get("CpuCfsQuota", True) else 0.0
 
 
 @contextlib.contextmanager
@@ -146,7 +147,9 @@ def output(client: docker.DockerClient, image: str, limit: int, seconds: float) 
                 entrypoint=["sleep", str(int(seconds) + _SECONDS_TO_TAKE)],
                 name=name,
                 mounts=[_volume(SHARED, name, read_only=True)],
-                **_hardened(memory=64 * _MEBIBYTE, processes=8, cpus=0.5),
+                **_hardened(
+                    memory=64 * _MEBIBYTE, processes=8, cpus=min(0.5, default_cpus(client))
+                ),
             )
             keeper.start()
         yield Output(_volume(SHARED, name), keeper)
@@ -493,6 +496,8 @@ def _hardened(memory: int, processes: int, cpus: float) -> dict[str, Any]:
     return {
         "user": f"{UID}:{UID}",
         "network_mode": "none",
+        # Else docker-py hands the proxies of ~/.docker/config.json in, with their passwords.
+        "use_config_proxy": False,
         "read_only": True,
         "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges"],

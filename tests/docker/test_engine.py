@@ -159,6 +159,19 @@ def test_one_gpu_of_those_that_cdi_names():
     assert (asked["Driver"], asked["DeviceIDs"]) == ("cdi", ["nvidia.com/gpu=0"])
 
 
+def test_processors_are_not_limited_where_the_engine_refuses_it():
+    assert sandbox.default_cpus(Informs({"NCPU": 4, "CpuCfsQuota": True})) == 4.0
+    assert sandbox.default_cpus(Informs({"NCPU": 4, "CpuCfsQuota": False})) == 0.0
+
+
+def test_limits_that_the_engine_only_seems_to_take_are_told(capsys):
+    engine.tell_missing_limits(Informs({"MemoryLimit": True}))
+    assert capsys.readouterr().out == ""
+    engine.tell_missing_limits(Informs({"MemoryLimit": False, "PidsLimit": False}))
+    told = "warning: this Docker engine can't limit a container's memory and processes\n"
+    assert capsys.readouterr().out == told
+
+
 def test_selinux_has_the_mounts_labelled():
     options = ["name=seccomp,profile=builtin", "name=selinux"]
     assert engine.has_selinux(Informs({"SecurityOptions": options}))

@@ -1,5 +1,6 @@
 """Whose things are, and that what a killed process left goes with the next start."""
 
+import os
 import subprocess
 import sys
 import time
@@ -53,6 +54,27 @@ def test_another_process_of_the_same_number_is_not_the_owner(process):
 def test_a_process_from_before_the_machine_was_started_is_dead():
     host, _, pid, start = owner().split("-")
     assert is_dead(f"{host}-00000000-{pid}-{start}")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting /proc needs root")
+def test_another_users_process_that_proc_hides_is_alive():
+    script = """
+import os, sys
+from container.ownership import is_dead, owner
+name = owner()
+if child := os.fork():
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+os.setgroups([])
+os.setresgid(1001, 1001, 1001)
+os.setresuid(1001, 1001, 1001)
+os._exit(os.path.exists(f"/proc/{os.getppid()}") or is_dead(name))
+"""
+    hidden = ("unshare", "--mount", "--pid", "--fork", "sh", "-c")
+    mount = "mount -t proc -o hidepid=2 proc /proc"
+    if subprocess.run([*hidden, mount], capture_output=True).returncode:
+        pytest.skip("/proc can't be mounted here")
+    command = [*hidden, f'{mount} && exec "$0" -c "$1"', sys.executable, script]
+    assert subprocess.run(command, env={"PYTHONPATH": ":".join(sys.path)}).returncode == 0
 
 
 @pytest.mark.parametrize("name", ["", "x", "0123456789ab-00000000-1-1", "garbage-of-some-kind"])

@@ -1,6 +1,7 @@
 """What goes into a container as data sets."""
 
 import dataclasses
+import os
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,18 @@ def test_a_cached_file_that_the_containers_user_cannot_read_is_told(cached, tmp_
     cached.path.chmod(0o600)
     with pytest.raises(UserError, match="can't be read by the container's user"):
         results.data_set_mounts(tmp_path / "none", "/DATASET", cached)
+
+
+def test_a_copy_for_a_container_can_be_read_whatever_the_umask(tmp_path):
+    (tmp_path / "given" / "folder").mkdir(parents=True)
+    (tmp_path / "given" / "folder" / "model").touch()
+    before = os.umask(0o077)
+    try:
+        with results.readable_copy(tmp_path / "given", 2**20) as copy:
+            modes = [path.stat().st_mode & 0o777 for path in (copy, *sorted(copy.rglob("*")))]
+    finally:
+        os.umask(before)
+    assert modes == [0o755, 0o755, 0o644]
 
 
 def test_the_seed_of_a_secret_rendering_is_the_scorers_alone(cached, tmp_path):

@@ -120,10 +120,10 @@ def test_a_mistake_in_the_options_of_training_is_told_in_one_line(portal):
     assert error.startswith("training: unknown method")
 
 
-def test_the_container_is_the_portals(portal, make_submission):
+def test_the_container_is_the_portals(portal, make_submission, tmp_path):
     script = """
 echo "id=$(id -u):$(id -g) home=$(pwd) me=$0 arguments=$*"
-env | grep -E '^(AICROWD|NDC|DISENTANGLEMENT)' | sort
+env | grep -E '^(AICROWD|NDC|DISENTANGLEMENT|HTTP_PROXY)' | sort
 echo "capabilities=$(grep CapEff /proc/self/status | cut -f2)"
 echo "privileges=$(grep NoNewPrivs /proc/self/status | cut -f2)"
 echo "interfaces=$(ls /sys/class/net)"
@@ -137,7 +137,14 @@ for limit in memory/memory.limit_in_bytes memory/memory.memsw.limit_in_bytes pid
 done
 """
     limits = ("--memory", "1g", "--processes", 100, "--cpus", 0.5)
-    answer = portal("simulate", *limits, "-- --seed 7", image=make_submission(script))
+    proxies = {"default": {"httpProxy": "http://user:password@proxy"}}
+    (tmp_path / "config.json").write_text(json.dumps({"proxies": proxies}))
+    answer = portal(
+        *("simulate", *limits, "-- --seed 7"),
+        image=make_submission(script),
+        DOCKER_CONFIG=str(tmp_path),
+    )
+    assert "password" not in answer.output
     lines = answer.output.splitlines()
     for line in (
         "id=1001:1001 home=/home/aicrowd me=/home/aicrowd/run.sh arguments=--seed 7",
