@@ -181,6 +181,7 @@ def _simulate(
     if not name or name in (".", "..") or "/" in name or name.startswith(TEMPORARY_PREFIX):
         raise UserError(f"--name is {name!r}: give a name for a folder, such as beta_vae_1")
     training = _limits(client, arguments, "--time-limit", arguments.time_limit)
+    simulation.tell_early_end(passed_on, training.seconds)
     scored = _limits(client, arguments, "--scoring-time-limit", arguments.scoring_time_limit)
     image.get(client, arguments.image)
     scorer = _scorer(client, None)

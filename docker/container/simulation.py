@@ -1,5 +1,6 @@
 """The portal's round: train in one container, score what it exported in another."""
 
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,8 +13,12 @@ from container import interrupts, ownership, results, sandbox, scoring
 from container.live_log import LiveLog
 from container.sandbox import SHARED, Ending, Job, Limits, Output, Supervision
 from container.scoring import DATASET, Scoring
+from submission.budget import format_duration, parse_duration
+from submission.command_line import Parser
+from submission.configuration import presets
 from submission.datasets import Dataset
 from submission.errors import UserError
+from submission.installation import GIN_FOLDER
 from submission.runs.folder import RunFolder, exclusive, set_aside
 
 _OWN_LOG = "container.log"
@@ -90,6 +95,35 @@ def simulate(client: docker.DockerClient, one: Round) -> None:
             raise KeyboardInterrupt(f"interrupted: {kept} scores it") from None
     if failure:
         raise RuntimeError(failure)
+
+
+def tell_early_end(arguments: Sequence[str], seconds: float) -> None:
+    """Warns where the wall clock ends training before its budget.
+
+    Args:
+        arguments: Training's; the budget is theirs, or that of the preset that they name.
+        seconds: The wall clock.
+
+    Raises:
+        UserError: The budget is no duration.
+    """
+    parser = Parser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--budget")
+    parser.add_argument("--preset")
+    given, _ = parser.parse_known_args(arguments)
+    budget = given.budget
+    if budget is None and given.preset in presets():
+        settings = (GIN_FOLDER / "presets" / f"{given.preset}.gin").read_text()
+        # Reading it as training does would import PyTorch.
+        found = re.search(r"^trainer\.budget = '(.+)'$", settings, re.MULTILINE)
+        budget = found and found[1]
+    if budget and parse_duration(budget, "--budget") > seconds:
+        print(
+            f"warning: training is ended after {format_duration(seconds)}, before its budget of "
+            f"{budget}; `python docker/portal.py simulate --time-limit {budget} -- OPTIONS` lets "
+            "it use that",
+            flush=True,
+        )
 
 
 def _unfinished(folder: RunFolder) -> Path:
