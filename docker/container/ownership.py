@@ -15,9 +15,11 @@ from pathlib import Path
 import docker
 from docker.errors import APIError
 
+from submission.installation import ROOT
 from submission.runs.files import TEMPORARY_PREFIX
 
 LABEL = "disentanglement.owner"
+SCRATCH = ROOT / "scratch"
 _PREFIX = f"{TEMPORARY_PREFIX}portal-"
 
 
@@ -74,7 +76,7 @@ def sweep(client: docker.DockerClient, folders: Sequence[Path]) -> None:
 
     Args:
         client: The engine.
-        folders: Where they may have made temporary folders.
+        folders: Where else they may have made temporary folders.
     """
     ours = {"label": LABEL}
     for container in client.containers.list(all=True, filters=ours, ignore_removed=True):
@@ -86,7 +88,7 @@ def sweep(client: docker.DockerClient, folders: Sequence[Path]) -> None:
         if is_dead(volume.attrs["Labels"][LABEL]):
             with contextlib.suppress(APIError):
                 volume.remove(force=True)
-    for folder in (Path(tempfile.gettempdir()), *folders):
+    for folder in (Path(tempfile.gettempdir()), SCRATCH, *folders):
         for left in folder.glob(f"{_PREFIX}*"):
             if is_dead(left.name.removeprefix(_PREFIX).rpartition("-")[0]):
                 shutil.rmtree(left, ignore_errors=True)

@@ -95,7 +95,10 @@ def readable_copy(folder: Path, limit: int) -> Iterator[Path]:
     """
     if not folder.is_dir():
         raise UserError(f"there is no representation folder {folder}")
-    with ownership.temporary_folder() as temporary:
+    # An engine in a snap or a virtual machine doesn't see /tmp; the data sets are here too.
+    place = ownership.SCRATCH if os.access(ownership.SCRATCH, os.W_OK) else None
+    with ownership.temporary_folder(place) as temporary:
+        temporary.chmod(0o711)  # over NFS, an engine's root is nobody
         copy = temporary / "representation"
         _make_readable_folder(copy)
         size = 0

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from container import results
+from container import ownership, results
 from submission import datasets
 from submission.datasets import Dataset, mpi3d_mini_secret
 from submission.errors import UserError
@@ -71,6 +71,16 @@ def test_a_copy_for_a_container_can_be_read_whatever_the_umask(tmp_path):
     finally:
         os.umask(before)
     assert modes == [0o755, 0o755, 0o644]
+
+
+def test_a_copy_for_a_container_lies_in_the_checkout_if_that_can_be_written(tmp_path, monkeypatch):
+    (tmp_path / "given").mkdir()
+    monkeypatch.setattr(ownership, "SCRATCH", tmp_path)
+    with results.readable_copy(tmp_path / "given", 0) as copy:
+        assert copy.is_relative_to(tmp_path)
+    monkeypatch.setattr(ownership, "SCRATCH", tmp_path / "missing")
+    with results.readable_copy(tmp_path / "given", 0) as copy:
+        assert not copy.is_relative_to(tmp_path)
 
 
 def test_the_seed_of_a_secret_rendering_is_the_scorers_alone(cached, tmp_path):
