@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -124,7 +125,7 @@ class Codes:
         batches = order.reshape(-1, size)
         for batch, codes in zip(batches, self._encode_all(batches), strict=True):
             if not self._table.size:
-                self._table = np.empty((len(self._known), codes.shape[1]), codes.dtype)
+                self._table = self._empty_table(codes.shape[1], codes.dtype)
             known = self._known[batch]
             again.append((batch[known], codes[known]))
             # Of an image that is twice in this batch the last code stays.
@@ -136,6 +137,17 @@ class Codes:
         if _equal_but_for_rounding(self._table[asked], second, self._table[missing]):
             return None
         return "an image got another code when it was asked for again, in other company"
+
+    def _empty_table(self, latents: int, dtype: np.dtype[Any]) -> np.ndarray:
+        shape = (len(self._known), latents)
+        needed = math.prod(shape) * dtype.itemsize
+        if needed > os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2:
+            raise UserError(
+                f"{self.representation.path} gives {latents:,} latents of {dtype}: the codes of "
+                f"{shape[0]:,} images take {needed / 2**30:.0f} GB, over half of this machine's "
+                "memory"
+            )
+        return np.empty(shape, dtype)
 
     def _encode_all(self, batches: np.ndarray) -> Iterator[np.ndarray]:
         """The codes of each batch of indices [batches, batch_size], in order.

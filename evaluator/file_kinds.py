@@ -8,8 +8,10 @@ import io
 import pickle
 import struct
 import zipfile
+import zlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 TORCHSCRIPT = "TorchScript"
 EXPORTED = "a torch.export archive"
@@ -30,6 +32,11 @@ class Kind(NamedTuple):
     name: str
     mistake: str = ""
 
+
+# What Python's reader raises of a damaged archive, or of one that is encrypted.
+_ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, KeyError, RuntimeError)
+# Bytes of what a zip archive may unpack for a look.
+_LARGEST_PICKLE = 2**28
 
 _SAVE_THE_NETWORK = (
     "load its weights into the network, and save that with "
@@ -85,7 +92,10 @@ def kind_of(path: Path) -> Kind:
             return Kind(UNKNOWN, f"is a safetensors file, not a model: {_SAVE_THE_NETWORK}")
         file.seek(0)
         if start.startswith(b"PK\x03\x04"):
-            return _kind_of_zip(file)
+            try:
+                return _kind_of_zip(file)
+            except _ZIP_ERRORS:
+                return Kind(UNKNOWN, "is damaged: copy or download it again")
         return _kind_of_pickle(file) if start.startswith(b"\x80") else _kind_of_protobuf(file)
 
 
@@ -131,6 +141,8 @@ def _kind_of_zip(file: BinaryIO) -> Kind:
             return Kind(TORCHSCRIPT)
         if "data.pkl" in names:
             pickled = next(path for path in paths if Path(path).name == "data.pkl")
+            if archive.getinfo(pickled).file_size > _LARGEST_PICKLE:
+                return Kind(PICKLE)
             return _kind_of_pickle(io.BytesIO(archive.read(pickled)))
     if "model.weights.h5" in names:
         return Kind(UNKNOWN, f"is a Keras file: {_EXPORT_FROM_KERAS}")
@@ -184,9 +196,26 @@ class _StandIn(dict[object, object]):
         super().__init__()
 
 
+# It can't be hashed: the hash of tuples within tuples takes twice as long for each.
+_Tuple = type("tuple", (list,), {})
+
+
+def _unhashable(load: Callable[[Any], None]) -> Callable[[Any], None]:
+    def run(unpickler: Any) -> None:
+        load(unpickler)
+        unpickler.stack[-1] = _Tuple(unpickler.stack[-1])
+
+    return run
+
+
 # In Python, since the one in C makes room for as many objects as a pickle says that it holds.
 class _InertUnpickler(pickle._Unpickler):
     """Reads a pickle with a stand-in for each name in it: nothing is imported, no code is run."""
+
+    dispatch = pickle._Unpickler.dispatch | {
+        code[0]: _unhashable(pickle._Unpickler.dispatch[code[0]])
+        for code in (pickle.TUPLE, pickle.EMPTY_TUPLE, pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3)
+    }
 
     def find_class(self, module: str, name: str) -> type:
         """See `pickle`."""
@@ -209,7 +238,8 @@ def _kind_of_protobuf(file: BinaryIO) -> Kind:
         fields.add(number)
         length = _varint(file)
         if wire_type == 2:
-            file.seek(length, io.SEEK_CUR)
+            # A length of a damaged file may be more than a file can have.
+            file.seek(min(file.tell() + length, size + 1))
     if not fields >= _ONNX_NEEDED:
         return Kind(UNKNOWN)
     return Kind(ONNX) if file.tell() == size else _CUT_SHORT

@@ -166,6 +166,9 @@ def binned(factors: Factors) -> Factors:
         bins = min(BINS, rows // ROWS_A_VALUE)
         values = factors.values[:, column]
         edges = np.unique(np.quantile(values, np.arange(1, bins) / bins))
+        # An edge at the lowest value parts nothing; where most rows have that one, it is a bin.
+        edges = edges[edges > values.min()]
+        edges = edges if len(edges) else np.unique(values)[1:2]
         places = np.unique(np.searchsorted(edges, values, side="right"), return_inverse=True)[1]
         numbers[:, column] = places
         warnings.append(

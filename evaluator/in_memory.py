@@ -1,6 +1,7 @@
 """Models that a program holds, instead of a file: scored as what a file holds is."""
 
 import importlib.util
+import itertools
 import sys
 from collections.abc import Callable, Iterator, Sized
 from contextlib import ExitStack, contextmanager, suppress
@@ -85,7 +86,8 @@ def of_module(
     call = call or Call()
     path = Path(type(module).__name__)
     values = [value for value in module.parameters() if value.is_floating_point()]
-    device = str(values[0].device) if values else "cpu"
+    held = next(itertools.chain(module.parameters(), module.buffers()), None)
+    device = "cpu" if held is None else str(held.device)
     dtypes = {value.dtype for value in values}
     dtype = dtypes.pop() if len(dtypes) == 1 else torch.float32
     if call.dtype is not None:
@@ -162,10 +164,12 @@ def of_function(
 @contextmanager
 def on_device(module: "torch.nn.Module", device: str | None) -> Iterator[None]:
     """A module on another device, and at the end on its own."""
-    values = next(iter(module.parameters()), None)
-    if device is None or values is None:
+    if device is None:
         yield
         return
+    values = next(itertools.chain(module.parameters(), module.buffers()), None)
+    if values is None:
+        raise UserError(f"device is {device!r}, and the module holds nothing to be moved there")
     before = values.device
     try:
         module.to(device)
@@ -180,7 +184,8 @@ def on_device(module: "torch.nn.Module", device: str | None) -> Iterator[None]:
 @contextmanager
 def in_eval_mode(module: "torch.nn.Module") -> Iterator[None]:
     """Each part of a module gets its own mode back at the end."""
-    modes = [(part, part.training) for part in module.modules()]
+    # Frozen TorchScript has lost its mode.
+    modes = [(part, part.training) for part in module.modules() if hasattr(part, "training")]
     module.eval()
     try:
         yield

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from evaluator.codes import Codes
-from evaluator.representations import Representation
+from evaluator.representations import Representation, files_of
 from submission.datasets import Dataset
 from submission.datasets.pixels import in_unit_range
 
@@ -122,6 +122,4 @@ def _encode(representation: Representation, dataset: Dataset, pixels: np.ndarray
 
 
 def _size(path: Path) -> int:
-    if path.is_file():
-        return path.stat().st_size
-    return sum(one.stat().st_size for one in path.rglob("*") if one.is_file())
+    return sum(one.stat().st_size for one in files_of(path))

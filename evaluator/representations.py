@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from evaluator.ground_truth import GroundTruth
-from evaluator.worker import client
+from evaluator.worker import client, operations
 from evaluator.worker.readers import Encode, EncodePixels, Reading, one_line
 from submission.errors import UserError
 
@@ -35,6 +35,7 @@ class Representation:
         parallel: Whether `encode_pixels` may run in several threads at once.
         warnings: What the user should know of its scores.
         in_memory: Whether a program holds it and there is no file; `path` is then its name.
+        sha256: Of what it was read from; None for what a program holds.
         batch_size: How many images it is given at a time. The default is the batch of the FactorVAE
             metric, so a model that the challenge scored takes it; larger ones are no faster on a
             processor, whose cache holds the activations of 64 images.
@@ -48,6 +49,7 @@ class Representation:
     parallel: bool = False
     warnings: tuple[str, ...] = ()
     in_memory: bool = False
+    sha256: str | None = None
     batch_size: int = 64
 
     def counted(self, count: Callable[[int], None]) -> "Representation":
@@ -66,7 +68,7 @@ class Representation:
 
 
 def start(
-    path: Path, *, trust: bool = False, worker: Path | None = None
+    path: Path, *, trust: bool = False, worker: Path | None = None, parallel: bool = True
 ) -> AbstractContextManager[client.Worker]:
     """Has a representation read in a process of its own, which ends with the context.
 
@@ -74,6 +76,7 @@ def start(
         path: The model, as `evaluator.formats.find` found it.
         trust: Whether a model that nothing confines may run though its code names files.
         worker: Where to listen for a process that somebody else starts; None starts one.
+        parallel: Whether it may be asked from several threads.
 
     Returns:
         The process, for `read`.
@@ -81,7 +84,9 @@ def start(
     Raises:
         UserError: Nothing confines it and it isn't trusted, or nobody connects.
     """
-    return client.awaited(path, worker) if worker else client.started(path, trust=trust)
+    if worker:
+        return client.awaited(path, worker)
+    return client.started(path, trust=trust, parallel=parallel)
 
 
 def read(process: client.Worker, ground_truth: GroundTruth) -> Representation:
@@ -98,11 +103,16 @@ def read(process: client.Worker, ground_truth: GroundTruth) -> Representation:
         UserError: An unreadable file, a model that refuses the images or returns anything but
             finite numbers [n, latents], or that ends its process.
     """
-    return check(process.reading(ground_truth.dataset.float64), process.path, ground_truth)
+    # Now, since the file may be another one by the time that all images are encoded.
+    digest = sha256(process.path)
+    reading = process.reading(ground_truth.dataset.float64)
+    return replace(check(reading, process.path, ground_truth), sha256=digest)
 
 
 def sha256(path: Path) -> str:
-    """Hashes a representation: a file's content, or a folder's file names and contents.
+    """Hashes a representation: a file's content, or the names and contents of several files.
+
+    Several are a folder, or an ONNX model with the weights that it keeps beside it.
 
     Args:
         path: The file or folder.
@@ -110,12 +120,25 @@ def sha256(path: Path) -> str:
     Returns:
         64 hexadecimal digits.
     """
-    if path.is_file():
+    files = files_of(path)
+    if files == [path]:
         return _sha256_of_file(path)
     digest = hashlib.sha256()
-    for file in sorted(file for file in path.rglob("*") if file.is_file()):
-        digest.update(f"{file.relative_to(path).as_posix()} {_sha256_of_file(file)}\n".encode())
+    root = path.parent if path.is_file() else path
+    for file in files:
+        digest.update(f"{file.relative_to(root).as_posix()} {_sha256_of_file(file)}\n".encode())
     return digest.hexdigest()
+
+
+def files_of(path: Path) -> list[Path]:
+    """All files that a representation is read from.
+
+    Args:
+        path: The file or folder.
+    """
+    if path.is_file():
+        return operations.with_files_beside([path])
+    return sorted(file for file in path.rglob("*") if file.is_file())
 
 
 def _sha256_of_file(path: Path) -> str:
@@ -170,7 +193,8 @@ def check(
             raise UserError(f"{path} returns {len(codes)} rows for a batch of {len(images)} images")
         if not np.isfinite(codes).all():
             raise UserError(f"{path} returns codes that are not finite (NaN or infinity)")
-        return codes
+        # Truth values can neither be binned nor subtracted.
+        return codes.astype(np.float64) if codes.dtype.kind == "b" else codes
 
     def sample(size: int) -> np.ndarray:
         return ground_truth.sample_observations(size, np.random.RandomState(seed))

@@ -162,13 +162,14 @@ class Sampled:
     def _fitted(self, metric: Metric, asked: Mapping[str, Any]) -> dict[str, int]:
         """The sample sizes that have to shrink, for the rows that there are."""
         train, test = _sizes(asked)
-        # What is tested by `num_eval` are votes and pairs, each of many rows that come again.
-        if train is None or (test is not None and test.endswith("num_eval")):
+        if train is None:
             return {}
         there = len(self.rows.values)
         if test is None:
             return {train: there} if asked[train] > there else {}
-        if asked[train] + asked[test] <= there:
+        # What is tested by `num_eval` are votes and pairs, each of many rows that come again.
+        of_votes = test.endswith("num_eval")
+        if not of_votes and asked[train] + asked[test] <= there:
             return {}
         first = _first_part(there, asked[train] / (asked[train] + asked[test]))
         if min(first, there - first) < _LEAST:
@@ -176,7 +177,7 @@ class Sampled:
                 f"{metric.name} needs {_LEAST} rows or more to train on and as many to test on: "
                 f"{train} and {test} split the {there} rows into {first} and {there - first}"
             )
-        return {train: first, test: there - first}
+        return {} if of_votes else {train: first, test: there - first}
 
 
 def _sizes(values: Mapping[str, Any]) -> tuple[str | None, str | None]:

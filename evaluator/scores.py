@@ -14,7 +14,7 @@ from rich.table import Table
 from evaluator.intervals import CONFIDENCE, Interval, t_interval
 from evaluator.memorisation import Memorisation
 from evaluator.metrics import ALL_METRICS, METRICS, Metric, Result, settings
-from evaluator.representations import Representation, sha256
+from evaluator.representations import Representation
 from submission.datasets import Dataset
 from submission.runs.files import UnreadableError, write_json
 from submission.runs.folder import RunFolder
@@ -106,9 +106,7 @@ def origin(
         "image": os.environ.get("IMAGE_DIGEST"),
         "representation_file": representation.path.name,
         # A program's own model has none, so its scores never join others.
-        "representation_sha256": (
-            None if representation.in_memory else sha256(representation.path)
-        ),
+        "representation_sha256": representation.sha256,
         "representation_repeatable": representation.repeatable,
         "latents": representation.latents,
         "linear_svc": _linear_svc(engine),

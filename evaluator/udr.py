@@ -232,7 +232,7 @@ def main() -> None:
     ground_truth = GroundTruth(datasets.load(arguments.dataset or named.pop()))
     with ExitStack() as stack:
         started = [
-            stack.enter_context(representations.start(path, trust=arguments.trust))
+            stack.enter_context(representations.start(path, trust=arguments.trust, parallel=False))
             for path in found
         ]
         models = [representations.read(process, ground_truth) for process in started]

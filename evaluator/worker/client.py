@@ -7,6 +7,7 @@ import os
 import queue
 import re
 import signal
+import site
 import socket
 import subprocess
 import sys
@@ -39,6 +40,8 @@ _SECONDS_TO_START = 300.0
 _SECONDS_A_BATCH = 600.0
 _SECONDS_IN_ALL = 4 * 3600.0
 _MOST_CONNECTIONS = 1024
+# As many as a process may well have files open.
+_MOST_IN_PARALLEL = 64
 # All that a worker sees of the environment: where programs are, and how fast libraries may be.
 _ENVIRONMENT = re.compile(r"PATH|LANG|LC_\w+|TZ|LD_LIBRARY_PATH|(OMP|MKL)_\w+")
 
@@ -218,7 +221,10 @@ class Worker:
             # Its sockets are closed a moment before it has ended.
             with contextlib.suppress(subprocess.TimeoutExpired):
                 code = self._process.wait(1)
-                how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
+                # A real-time signal has no name.
+                names = {one.value: one.name for one in signal.Signals}
+                by = names.get(-code, f"signal {-code}")
+                how = f"by {by}" if code < 0 else f"with exit code {code}"
                 return UserError(
                     f"{self.path} ends the process that it runs in, {how}: export it again with "
                     "the packages of requirements.txt, if it is no lack of memory"
@@ -227,12 +233,13 @@ class Worker:
 
 
 @contextlib.contextmanager
-def started(path: Path, *, trust: bool = False) -> Iterator[Worker]:
+def started(path: Path, *, trust: bool = False, parallel: bool = True) -> Iterator[Worker]:
     """Starts a worker on this machine, confined as far as the machine can, and ends it.
 
     Args:
         path: The model, as `evaluator.formats.find` found it.
         trust: Whether a model that nothing confines may run though its code names files.
+        parallel: Whether it may be asked from several threads; a connection for each is open then.
 
     Yields:
         The worker, which may still be reading the model.
@@ -242,7 +249,8 @@ def started(path: Path, *, trust: bool = False) -> Iterator[Worker]:
     """
     formats.check_installed(path)
     absolute = path.absolute()
-    with _process([absolute], [str(absolute)], 1 + len(os.sched_getaffinity(0)), trust) as (
+    connections = 1 + (min(_MOST_IN_PARALLEL, len(os.sched_getaffinity(0))) if parallel else 0)
+    with _process([absolute], [str(absolute)], connections, trust) as (
         process,
         sockets,
     ):
@@ -376,7 +384,9 @@ def _start(
         command,
         env=environment
         # A GPU's driver needs more than the walls leave, and would be one way through them.
-        | {"PYTHONPATH": search_path(), "HOME": confinement.NOWHERE, "CUDA_VISIBLE_DEVICES": ""},
+        | {"PYTHONPATH": search_path(), "HOME": confinement.NOWHERE, "CUDA_VISIBLE_DEVICES": ""}
+        # What `pip install --user` installed would be looked for in that home.
+        | ({"PYTHONUSERBASE": site.getuserbase()} if site.ENABLE_USER_SITE else {}),
         cwd="/",
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

@@ -1,6 +1,7 @@
 """Reads a model in the test's own process, where it can be looked at and no start is waited for."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,8 @@ def read_representation(
     reading = readers.read(path)
     functions = (reading.encode, reading.encode_pixels, reading.fast)
     reading = Reading(*(one and _as_a_worker(one) for one in functions), reading.warnings)
-    return representations.check(reading, path, ground_truth)
+    checked = representations.check(reading, path, ground_truth)
+    return replace(checked, sha256=representations.sha256(path))
 
 
 def _as_a_worker(function: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:

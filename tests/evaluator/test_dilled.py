@@ -162,6 +162,7 @@ def test_a_name_that_only_the_script_had_is_told_with_the_remedy(dilled, ground_
     [
         ("__import__('ctypes').string_at(0)", "by SIGSEGV"),
         ("os.kill(os.getpid(), 9)", "by SIGKILL"),
+        ("os.kill(os.getpid(), 40)", "by signal 40"),
         ("os._exit(0)", "with exit code 0"),
         ("exit(0)", "it calls exit(0)"),
         ("raise SystemExit", "it calls exit(None)"),

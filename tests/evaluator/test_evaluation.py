@@ -118,6 +118,35 @@ def test_a_module_is_scored_in_eval_mode_and_handed_back_in_its_own(dataset, enc
     assert not found.warnings
 
 
+def test_a_frozen_module_is_scored_as_it_was(dataset, encoder):
+    options = {"metrics": ["mig"], "gin": SMALL_OF["mig"]}
+    frozen = torch.jit.freeze(torch.jit.script(encoder.eval()))
+    assert (
+        evaluator.score(frozen, dataset, **options).scores
+        == evaluator.score(encoder, dataset, **options).scores
+    )
+
+
+def test_a_device_for_what_cannot_be_moved_is_refused(dataset):
+    with pytest.raises(UserError, match="holds nothing to be moved there"):
+        evaluator.score(torch.nn.Flatten(), dataset, metrics=["mig"], device="cuda")
+
+
+def test_codes_of_truth_values_are_scored_as_the_same_numbers(dataset):
+    options = {"metrics": ["mig", "sap_score"], "gin": [*SMALL_OF["mig"], *SMALL[6:8]]}
+
+    def bright(images: np.ndarray) -> np.ndarray:
+        return images.mean(axis=(1, 2)) > 0.1
+
+    told = evaluator.score(bright, dataset, layout="NHWC", **options).scores
+    assert (
+        evaluator.score(
+            lambda images: bright(images).astype(float), dataset, layout="NHWC", **options
+        ).scores
+        == told
+    )
+
+
 def float32_settings() -> list[Any]:
     """As PyTorch's older switches and those of single operators tell them."""
     backends = torch.backends

@@ -120,6 +120,29 @@ def test_telling_what_a_pickle_is_makes_no_room_for_what_it_only_says_it_holds(p
     tracemalloc.stop()
 
 
+def test_tuples_within_tuples_as_a_key_take_no_time(path):
+    # Each doubles what there is to hash and to write: 2 to the power of 60.
+    path.write_bytes(b"\x80\x04})" + b"2\x86" * 60 + b"K\x01s.")
+    assert kind_of(path) == (PICKLE, "")
+
+
+@pytest.mark.parametrize("place", [b"data.pkl", b"PK\x01\x02"])
+def test_a_damaged_archive_is_told(network, path, place):
+    torch.save(network.state_dict(), path)
+    content = bytearray(path.read_bytes())
+    # Behind the name stands the content, or the directory's own number of it.
+    at = content.index(place) + (60 if place == b"data.pkl" else 2)
+    content[at] ^= 0xFF
+    path.write_bytes(content)
+    assert "is damaged" in kind_of(path).mistake
+
+
+@pytest.mark.parametrize("bytes_of_length", [7, 8, 9])
+def test_a_length_that_no_file_has_is_told(path, bytes_of_length):
+    path.write_bytes(b"\x3a" + b"\xff" * bytes_of_length + b"\x7f")
+    assert kind_of(path).name == UNKNOWN
+
+
 def test_an_empty_file_is_told(path):
     path.touch()
     assert "is empty" in kind_of(path).mistake

@@ -10,7 +10,7 @@ import torch
 
 import evaluator
 from evaluator import metrics
-from evaluator.given_arrays import read_factors
+from evaluator.given_arrays import binned, read_factors
 from evaluator.given_codes import score_table
 from submission import datasets
 from submission.errors import UserError
@@ -267,6 +267,26 @@ def test_continuous_factors_are_binned_and_it_is_said():
     assert given.origin["factors_num_values"] == [20, 20]
     assert given.scores["factor_vae_metric"] == 1
     assert given.scores["mig"] > 0.7
+
+
+def test_a_factor_that_is_mostly_one_number_is_binned_into_that_and_the_rest():
+    values = np.zeros((40, 1))
+    values[31:, 0] = np.arange(1, 10)
+    other = np.tile([0, 1], 20)[:, None]
+    factors = binned(read_factors(np.hstack([values, other]), name="factors"))
+    assert factors.numbers[:, 0].tolist() == [0] * 31 + [1] * 9
+
+
+def test_sample_sizes_that_leave_no_rows_to_test_on_are_refused():
+    random = np.random.default_rng(0)
+    codes, factors = random.normal(size=(400, 3)), random.integers(0, 3, (400, 2))
+    with pytest.raises(UserError, match="split the 400 rows into 400 and 0"):
+        evaluator.score_codes(
+            codes,
+            factors,
+            metrics=["factor_vae_metric"],
+            gin=["factor_vae_score.num_train = 10000", "factor_vae_score.num_eval = 10"],
+        )
 
 
 def test_continuous_factors_are_left_as_they_are_for_sap():
