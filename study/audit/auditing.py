@@ -66,7 +66,7 @@ def audit(arguments: argparse.Namespace) -> int:
         UserError: A mistake in the arguments or the data set, in one line.
     """
     planned = _planned(arguments)
-    output = arguments.output or _DEFAULT_FOLDER / f"{planned.dataset}-{planned.preset}"
+    output = arguments.output or _DEFAULT_FOLDER / f"{planned.images.name}-{planned.preset}"
     folder = StudyFolder(output.absolute())
     # matplotlib and pandas are imported only now, so that most mistakes are told at once.
     from study.audit import page, running
@@ -104,4 +104,12 @@ def _planned(arguments: argparse.Namespace) -> Audit:
         if name not in known:
             raise UserError(f"unknown metric {name!r}: {nearest(name, known)}")
     chosen = tuple(name for name in known if name in arguments.metrics)
-    return Audit(arguments.dataset, arguments.preset, chosen)
+    planned = Audit(arguments.dataset, arguments.preset, chosen)
+    if planned.images.no_scores:
+        raise UserError(planned.images.no_scores)
+    if not planned.images.is_grid:
+        raise UserError(
+            f"{planned.images.name} doesn't have every combination of its factors once, "
+            "which an audit needs"
+        )
+    return planned

@@ -211,6 +211,8 @@ _DECIDING = (
     (ROOT / "evaluator" / "metrics", "*.py"),
     (ROOT / "evaluator", "udr.py"),
     (GIN_FOLDER / "evaluation", "*.gin"),
+    # The `untrained` baseline's encoder.
+    (ROOT / "submission", "networks.py"),
     *((Path(__file__).parent, f"{name}.py") for name in ("baselines", "cases", "families", "grid")),
 )
 

@@ -101,7 +101,7 @@ def rotated(factors: np.ndarray, degrees: float, random: np.random.RandomState) 
     first, second = codes[:, 0:even:2].copy(), codes[:, 1:even:2].copy()
     codes[:, 0:even:2] = cosine * first - sine * second
     codes[:, 1:even:2] = sine * first + cosine * second
-    return codes
+    return _without_residue(codes)
 
 
 def blended(factors: np.ndarray, share: float, random: np.random.RandomState) -> np.ndarray:
@@ -166,7 +166,8 @@ def circled(factors: np.ndarray, share: float, random: np.random.RandomState) ->
     codes = standardised(factors)
     count = _count(share, factors.shape[1])
     angles = 2 * np.pi * factors[:, :count] / (factors[:, :count].max(axis=0) + 1)
-    return np.concatenate([np.cos(angles), np.sin(angles), codes[:, count:]], axis=1)
+    turned = _without_residue(np.concatenate([np.cos(angles), np.sin(angles)], axis=1))
+    return np.concatenate([turned, codes[:, count:]], axis=1)
 
 
 # --- Explicitness -------------------------------------------------------------------------------
@@ -317,6 +318,11 @@ def _scaled_to_unit(values: np.ndarray) -> np.ndarray:
     centred = values - values.mean(axis=0)
     deviation = centred.std(axis=0)
     return centred / np.where(deviation > 0, deviation, 1)
+
+
+def _without_residue(codes: np.ndarray) -> np.ndarray:
+    """Without what a sine of pi leaves of 0, which float32 would still tell values apart by."""
+    return codes.round(12) + 0.0
 
 
 def _relative(factors: np.ndarray) -> np.ndarray:

@@ -75,6 +75,9 @@ def run(audit: Audit, folder: Path, workers: int, tell: Callable[[int], None]) -
                 process.terminate()
             raise Failed
         tell(count_done(audit, folder))
+    # The last to end may have died since it was looked at.
+    if any(process.exitcode for process in processes):
+        raise Failed
 
 
 def count_done(audit: Audit, folder: Path) -> int:

@@ -99,7 +99,7 @@ class Verdict:
         kind: `FALLS`, `STAYS`, `RISES`; `OPEN` where the interval allows several, `NOTHING` where
             there is no score or no range.
         change: Of the score in units of the range: at the dial's end; for what should change
-            nothing, where it is largest.
+            nothing, where it is surely largest, or may be where no value's counts.
         half_width: Of its 95 % interval.
         at: The dial's value there.
         monotone: Whether no step goes the other way, beyond noise and `WRONG_STEP`.
@@ -170,19 +170,22 @@ def judge(curve: Curve, size: float) -> Verdict:
 
     Returns:
         The verdict. `FALLS` and `RISES` are told where the whole 95 % interval of the change is
-        beyond `NOTICED`, `STAYS` where all of it is within.
+        beyond `NOTICED`, `STAYS` where all of it is within, and at no other value all beyond.
     """
-    places = range(1, len(curve.dials))
-    changes = [curve.against(place) for place in places]
-    if not changes or math.isnan(size) or np.isnan(curve.scores).any():
+    if len(curve.dials) == 1 or math.isnan(size) or np.isnan(curve.scores).any():
         return Verdict(curve, NOTHING, math.nan, math.nan, curve.dials[-1], monotone=True)
+    changes = np.array([curve.against(place) for place in range(1, len(curve.dials))]) / size
+    # The ends of each interval, by their distance from no change.
+    near = np.abs(changes[:, 0]) - changes[:, 1]
+    far = np.abs(changes[:, 0]) + changes[:, 1]
+    noticed = bool((near >= NOTICED).any())
     at = len(changes) - 1
     if curve.family.breaks in (INVARIANCE, PROTOCOL):
-        at = int(np.argmax([abs(mean) for mean, _ in changes]))
-    mean, half_width = (part / size for part in changes[at])
-    if abs(mean) + half_width < NOTICED:
+        at = int(np.argmax(near if noticed else far))
+    mean, half_width = map(float, changes[at])
+    if far[at] < NOTICED and not noticed:
         kind = STAYS
-    elif abs(mean) - half_width >= NOTICED:
+    elif near[at] >= NOTICED:
         kind = FALLS if mean < 0 else RISES
     else:
         kind = OPEN
@@ -216,7 +219,7 @@ class Summary:
     def word(self) -> str:
         """`rewards`, `ignores`, `punishes` or `mixed`; of invariance `invariant` or `varies`.
 
-        `open` where the intervals leave it so, `no verdict` where there is none.
+        `open` where a dial that is open may decide it, `no verdict` where there is none.
         """
         kinds = {verdict.kind for verdict in self.verdicts} - {NOTHING}
         if not kinds:
@@ -225,10 +228,12 @@ class Summary:
             if kinds & {FALLS, RISES}:
                 return "varies"
             return OPEN if OPEN in kinds else "invariant"
-        if kinds == {OPEN}:
+        told = kinds - {OPEN}
+        if len(told) > 1:
+            return "mixed"
+        if OPEN in kinds:
             return OPEN
-        words = {FALLS: "rewards", STAYS: "ignores", RISES: "punishes"}
-        return words[kinds.pop()] if len(kinds) == 1 else "mixed"
+        return {FALLS: "rewards", STAYS: "ignores", RISES: "punishes"}[told.pop()]
 
     @property
     def counts(self) -> str:

@@ -1,6 +1,8 @@
 """The audit as a whole: what is scored, what goes on, and what a mistake is told."""
 
+import argparse
 import json
+import multiprocessing
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,9 +13,10 @@ import pytest
 
 from evaluator.metrics import registry
 from evaluator.metrics.mig import MIG
-from study.audit import cases, page, running
+from study.audit import auditing, cases, page, running
 from study.audit.cases import UDR, Audit, groups
 from submission.datasets import Dataset
+from submission.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -121,6 +124,42 @@ def test_the_page_is_the_same_bytes_again_and_every_claim_leads_to_a_picture(tmp
     ids = set(part.split('"')[0] for part in text.split(' id="')[1:])
     assert {part.split('"')[0] for part in text.split('href="#')[1:]} <= ids
     assert "http" not in text.replace("http-equiv", "")
+
+
+def test_a_process_that_dies_between_two_looks_leaves_no_page_of_half_the_scores(
+    tmp_path, monkeypatch
+):
+    for name in running._ONE_THREAD:
+        monkeypatch.setenv(name, "1")
+
+    def kill(_):
+        for process in multiprocessing.active_children():
+            process.kill()
+            process.join()
+
+    with pytest.raises(running.Failed):
+        running.run(audit_of("mig"), tmp_path, 1, kill)
+
+
+@pytest.mark.parametrize(
+    ("factors", "told"),
+    [
+        ({}, "own tells no factors of its images, so there is nothing to score by"),
+        (
+            {"factors": np.array([[0, 0], [0, 1], [1, 0]])},
+            "own doesn't have every combination of its factors once, which an audit needs",
+        ),
+    ],
+)
+def test_ones_own_images_that_are_no_grid_cannot_be_audited(tmp_path, factors, told):
+    images = np.random.RandomState(0).randint(0, 256, (3, 64, 64, 3)).astype(np.uint8)
+    np.savez(tmp_path / "own.npz", images=images, **factors)
+    auditing.add_arguments(parser := argparse.ArgumentParser())
+    output = ("--output", str(tmp_path / "new"))
+    arguments = parser.parse_args(["--dataset", str(tmp_path / "own.npz"), *output])
+    with pytest.raises(UserError) as error:
+        auditing.audit(arguments)
+    assert str(error.value) == told and not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize(

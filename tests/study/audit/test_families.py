@@ -71,6 +71,15 @@ def test_a_fold_gives_values_on_either_side_one_code():
     assert [len(np.unique(latent)) for latent in build("folded", 0.5).T] == [2, 2, 3, 6]
 
 
+@pytest.mark.parametrize(
+    ("name", "dial", "sizes", "codes"),
+    [("circled", 1.0, (2, 4), [2, 3, 1, 3]), ("rotated", 45.0, (4, 4), [7, 7])],
+)
+def test_values_that_share_a_code_do_so_in_what_is_scored(name, dial, sizes, codes):
+    table = FAMILIES[name].build(states(sizes), dial, np.random.RandomState(0)).astype(np.float32)
+    assert [len(np.unique(latent)) for latent in table.T] == codes
+
+
 def test_latents_are_as_many_as_a_family_says():
     assert build("copied", 0.5).shape[1] == 6
     assert build("copied", 3).shape[1] == 16

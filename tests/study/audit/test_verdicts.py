@@ -50,6 +50,26 @@ def test_where_nothing_should_change_the_largest_change_counts():
     assert (judged.kind, judged.at, judged.end) == (verdicts.FALLS, 1.0, pytest.approx(0.2))
 
 
+def test_where_nothing_should_change_the_surest_change_counts():
+    means = np.array([0.0, 0.12, 0.13])[:, None]
+    spreads = np.array([0.0, 0.005, 0.1])[:, None] * [[-1, 0, 1]]
+    family = FAMILIES["with_constants"]
+    judged = judge(Curve(family, "mig", (0.0, 1.0, 10.0), means + spreads), 1.0)
+    assert (judged.kind, judged.at) == (verdicts.RISES, 1.0)
+
+
+def test_where_nothing_should_change_what_may_be_a_change_anywhere_is_open():
+    means = np.array([0.0, 0.018, 0.02])[:, None]
+    spreads = np.array([0.0, 0.05, 0.02])[:, None] * [[-1, 0, 1]]
+    family = FAMILIES["with_constants"]
+    judged = judge(Curve(family, "mig", (0.0, 1.0, 10.0), means + spreads), 1.0)
+    assert (judged.kind, judged.at) == (verdicts.OPEN, 1.0)
+
+
+def test_a_score_that_falls_on_the_way_and_comes_back_does_not_stay():
+    assert judge(curve(1.0, 0.3, 1.0), 1.0).kind == verdicts.OPEN
+
+
 def test_a_step_back_is_not_monotone_unless_it_is_noise():
     assert judge(curve(1.0, 0.5, 0.2), 1.0).monotone
     assert not judge(curve(1.0, 0.2, 0.5), 1.0).monotone
@@ -75,6 +95,13 @@ def test_what_the_intervals_leave_open_is_no_finding():
     unsure = judge(curve(1.0, 0.9, spread=0.4), 1.0)
     assert (stays.kind, unsure.kind) == (verdicts.STAYS, verdicts.OPEN)
     assert verdicts.Summary("invariance", (stays, unsure)).word == verdicts.OPEN
+
+
+def test_an_open_dial_leaves_a_property_open_that_it_may_decide():
+    falls, stays = judge(curve(1.0, 0.0), 1.0), judge(curve(1.0, 1.0), 1.0)
+    unsure = judge(curve(1.0, 0.9, spread=0.4), 1.0)
+    assert verdicts.Summary("modularity", (falls, unsure)).word == verdicts.OPEN
+    assert verdicts.Summary("modularity", (falls, unsure, stays)).word == "mixed"
 
 
 def test_a_curve_starts_with_the_perfect_representation():
