@@ -16,9 +16,14 @@ _PAPER = {
     "Network width": "1",
     "Latents": "20",
     "Runs of each method": "1",
+    "Preset": "paper",
+    "Settings of its own": "none",
 }
-# These alone decide a score's level; more seeds only tell how sure it is.
-_OF_LEVEL = ("Data set", "Steps", "Network width", "Latents")
+# More seeds only tell how sure a score is.
+_OF_LEVEL = tuple(name for name in _PAPER if name != "Runs of each method")
+# What a study may set without another level: when it looks, and how fast it trains.
+_SPARING = ("trainer.snapshot_every", "trainer.budget", "trainer.restarts", "trainer.log_every")
+_SPARING_GROUPS = ("speed.", "scoring.")
 
 
 def table_1() -> pd.DataFrame:
@@ -61,6 +66,8 @@ def compare(results: Results) -> Comparison:
         "Runs of each method": " to ".join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))
         if seeds
         else "0",
+        "Preset": str(results.settings.get("preset", "unknown")),
+        "Settings of its own": "; ".join(_own_settings(results)) or "none",
     }
     differing = [name for name in _OF_LEVEL if here[name] != _PAPER[name]]
     if differing:
@@ -79,6 +86,16 @@ def compare(results: Results) -> Comparison:
         differing=differing,
         statement=statement,
     )
+
+
+def _own_settings(results: Results) -> list[str]:
+    """What the study sets beside its preset and that may change a score's level."""
+    study = results.settings
+    variants = study.get("variants")
+    of_variants = variants.values() if isinstance(variants, dict) else ()
+    lists = [study.get("settings"), study.get("evaluation"), *of_variants]
+    every = [str(one) for many in lists if isinstance(many, list) for one in many]
+    return [one for one in every if not one.startswith((*_SPARING, *_SPARING_GROUPS))]
 
 
 def _values(values: object) -> str:

@@ -177,6 +177,8 @@ def _cpus(nodes: list[dict[str, float]], threads: int, gpus: int) -> int:
         UserError: No node has as many.
     """
     of_nodes = [int(node.get("CPU", 0)) for node in nodes if not gpus or "GPU" in node]
+    if not gpus and not max(of_nodes):
+        raise UserError("the cluster's nodes have no cores: start Ray on others")
     if max(of_nodes) < threads:
         raise UserError(
             f"study.threads is {threads}, but the cluster's nodes have {max(of_nodes)} cores "

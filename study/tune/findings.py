@@ -90,7 +90,8 @@ def importances(study: optuna.Study) -> dict[str, float]:
         setting, or of fewer than ten finished trials.
     """
     finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    if len(finished) < _TRIALS_FOR_IMPORTANCES or len(finished[0].params) < 2:
+    alike = len({trial.value for trial in finished}) < 2
+    if alike or len(finished) < _TRIALS_FOR_IMPORTANCES or len(finished[0].params) < 2:
         return {}
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
     return optuna.importance.get_param_importances(study, evaluator=evaluator)

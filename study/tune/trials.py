@@ -1,5 +1,6 @@
 """One trial of a search: its settings chosen, its runs trained and watched, its value told."""
 
+import copy
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -241,7 +242,7 @@ class _Watch:
         grown = [step for step in compared if capacity.at(step, self.last) >= final]
         if compared and not grown:
             self.search.say(f"trial {self.trial.number}: can't be pruned, its capacity grows on")
-        self.trial.study.pruner = optuna.pruners.MedianPruner(
+        self.trial.study.pruner = _MedianPruner(
             n_startup_trials=_TRIALS_BEFORE_PRUNING, n_warmup_steps=min(grown, default=self.last)
         )
         gin.clear_config()
@@ -258,7 +259,9 @@ class _Watch:
                 value = self.search.criterion.measure([snapshot])
                 self.trial.report(value, self.step)
                 self._say(f"{self.search.criterion.name} {value:.6g}")
-            self.pruned = self.trial.should_prune()
+            # It judges the last value. What a killed search has reported before was let pass.
+            last = self.step == max(_reported(self.trial))
+            self.pruned = last and self.trial.should_prune()
             if self.pruned:
                 # How far the run gets until it is told is a matter of chance.
                 self.trial.set_user_attr(STEPS, [self.step])
@@ -268,6 +271,21 @@ class _Watch:
 
     def _say(self, what: str) -> None:
         self.search.say(f"trial {self.trial.number}, step {self.step}: {what}")
+
+
+class _MedianPruner(optuna.pruners.MedianPruner):
+    """Holds a trial's last value against the others' at that step.
+
+    Optuna's own takes the best so far, which one lucky snapshot would protect to the end.
+    """
+
+    def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
+        """See `optuna.pruners.BasePruner`."""
+        last = trial.last_step
+        if last is not None:
+            trial = copy.copy(trial)
+            trial.intermediate_values = {last: trial.intermediate_values[last]}
+        return super().prune(study, trial)
 
 
 def _note(trial: optuna.Trial, runs: list[RunFolder]) -> None:

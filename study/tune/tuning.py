@@ -150,6 +150,12 @@ def tune(arguments: argparse.Namespace) -> int:
     steps = Recipe().max_steps
     gin.clear_config()
     study = replace(study, settings=(*study.settings, *_snapshots(arguments, steps)))
+    dataset = datasets.load(study.dataset)
+    chosen = criterion(arguments.criterion, dataset, study.evaluation)
+    if dataset.no_scores:
+        if chosen.supervised:
+            raise UserError(f"--criterion {arguments.criterion}: {dataset.no_scores}")
+        study = replace(study, metrics=())
 
     console = Console(markup=False, highlight=False)
     default = _DEFAULT_FOLDER / f"{arguments.method}-{arguments.criterion}"
@@ -158,7 +164,7 @@ def tune(arguments: argparse.Namespace) -> int:
         folder,
         study,
         space,
-        criterion(arguments.criterion, datasets.load(study.dataset), study.evaluation),
+        chosen,
         arguments.seed,
         tuple(local_gpus()),
         lambda line: console.print(line, soft_wrap=True),

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from study.report.published import NORMALISED_SUM, compare, table_1
@@ -8,13 +10,17 @@ PAPER = {"dataset": "mpi3d_toy", "steps": 200_000, "width": 1.0, "latents": 20}
 
 @pytest.fixture
 def study_as(drawn):
-    """A study of one run with the given record, scored on so many images."""
+    """A study of one run with the given record and settings, scored on so many images."""
 
-    def write(images=460_800, **record):
+    def write(images=460_800, preset="paper", settings=(), variants=(), **record):
         folder = drawn.write_run("beta_vae", 0, {"mig": 0.2}, **PAPER | record)
         scores = {"scores": {"mig": 0.2}, "provenance": {"images": images}}
         drawn.write_json(folder / "scores.json", scores)
         drawn.write_plan(["beta_vae"])
+        plan = json.loads((drawn.folder / "study.json").read_text())
+        plan["study"] |= {"preset": preset, "settings": ["trainer.snapshot_every = 7", *settings]}
+        plan["study"]["variants"] = {"": list(variants)}
+        drawn.write_json(drawn.folder / "study.json", plan)
         return read(drawn.folder)
 
     return write
@@ -41,6 +47,9 @@ def test_levels_are_comparable_where_the_settings_are_the_papers(study_as):
         ({"steps": 100_000}, "Steps", "100,000"),
         ({"width": 0.25}, "Network width", "0.25"),
         ({"latents": 10}, "Latents", "10"),
+        ({"preset": "authors"}, "Preset", "authors"),
+        ({"settings": ["capacity.final = 9"]}, "Settings of its own", "capacity.final = 9"),
+        ({"variants": ["beta_vae.beta = 9"]}, "Settings of its own", "beta_vae.beta = 9"),
     ],
 )
 def test_levels_are_not_comparable_where_a_setting_differs(study_as, change, name, here):

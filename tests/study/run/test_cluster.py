@@ -58,6 +58,11 @@ def test_more_threads_than_any_node_has_cores_is_one_line():
         cluster._cpus([{"CPU": 4.0}, {"CPU": 2.0}], threads=5, gpus=0)
 
 
+def test_a_cluster_without_cores_is_one_line():
+    with pytest.raises(UserError, match="nodes have no cores"):
+        cluster._cpus([{"memory": 1.0}], threads=0, gpus=0)
+
+
 @pytest.fixture(scope="module")
 def one_node():
     """A cluster that a second node can join, torn down whatever happens."""

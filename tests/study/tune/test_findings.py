@@ -5,6 +5,7 @@ import pytest
 from optuna.trial import TrialState
 
 from study.tune.findings import best_trial, importances
+from study.tune.trials import _MedianPruner
 
 
 @pytest.fixture
@@ -52,3 +53,24 @@ def test_the_best_trial_is_the_highest_that_finished(study):
     study.tell(study.ask(), state=TrialState.FAIL)
     best = best_trial(study)
     assert best is not None and best.number == 1
+
+
+def test_values_that_are_all_alike_tell_no_importances(study):
+    for _ in range(12):
+        trial = study.ask()
+        trial.suggest_float("x", 0, 1)
+        trial.suggest_float("y", 0, 1)
+        study.tell(trial, 0.0)
+    assert importances(study) == {}
+
+
+def test_one_lucky_snapshot_protects_no_trial():
+    study = optuna.create_study(direction="maximize", pruner=_MedianPruner(n_startup_trials=1))
+    before, trial = study.ask(), study.ask()
+    for step in (1, 2):
+        before.report(0.5, step)
+    study.tell(before, 0.5)
+    trial.report(0.9, 1)
+    assert not trial.should_prune()
+    trial.report(0.1, 2)
+    assert trial.should_prune()
