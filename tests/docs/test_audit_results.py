@@ -34,6 +34,13 @@ def test_a_number_is_the_mean_of_its_scores(row, means):
     assert after == f"{means[group, metric, float(dial)]:.2f}"
 
 
+def test_a_sine_of_two_values_is_a_constant_latent_to_modularity(means):
+    assert "falls with `circled`" in (FOLDER.parents[1] / "audit.md").read_text()
+    circled = means["circled", "modularity"]
+    assert circled[0.25] == pytest.approx(means["perfect", "modularity", 0.0], abs=1e-6)
+    assert (circled[[0.5, 0.75, 1.0]] < 0.95).all()
+
+
 def test_the_dials_of_a_studys_page_are_those_of_the_scores():
     scores = pd.read_csv(FOLDER / "scores.csv")
     content = json.loads((FOLDER / "dials.json").read_text())
