@@ -21,8 +21,8 @@ def test_a_preset_has_the_papers_six_methods_and_at_least_three_seeds(preset):
     assert study.metrics == ("dci", "factor_vae_metric", "sap_score", "mig", "irs")
 
 
-def test_the_presets_are_a_quick_one_the_portals_and_the_papers():
-    assert settings.presets() == ["challenge", "paper", "quick"]
+def test_the_presets_are_a_quick_one_the_authors_the_portals_and_the_papers():
+    assert settings.presets() == ["authors", "challenge", "paper", "quick"]
     assert settings.read("quick", []).dataset == "mpi3d_mini"
     assert settings.read("challenge", []).preset == "challenge"
     assert settings.read("paper", []).preset == "paper"
