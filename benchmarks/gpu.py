@@ -270,6 +270,26 @@ def step_of(
     return step
 
 
+def of_each_form(
+    device: torch.device,
+    sizes: Sizes,
+    compiled: bool,
+    measure: Callable[[Callable[[int], object], dict[str, Any]], None],
+) -> list[dict[str, Any]]:
+    """A row for each form, which `measure` fills by its step, or what it raised."""
+    dataset = random_images(sizes.images)
+    resident = load_resident(dataset, device, wanted=True)
+    rows = []
+    for form in forms(device.type == "cuda", compiled):
+        row: dict[str, Any] = {"form": str(form), "error": ""}
+        rows.append(row)
+        try:
+            measure(step_of(form, device, sizes, dataset, resident), row)
+        except Exception as error:
+            row["error"] = first_line(error)
+    return rows
+
+
 def speed(
     device: torch.device, sizes: Sizes, compiled: bool, rates: dict[str, float]
 ) -> list[dict[str, Any]]:
@@ -277,32 +297,27 @@ def speed(
 
     A form's first step has found kernels and compiled code that `correctness` left.
     """
-    dataset, on_gpu = random_images(sizes.images), device.type == "cuda"
-    resident = load_resident(dataset, device, wanted=True)
-    rows, flop = [], 0
-    for form in forms(on_gpu, compiled):
-        row: dict[str, Any] = {"form": str(form), "error": ""}
-        rows.append(row)
-        try:
-            step = step_of(form, device, sizes, dataset, resident)
-            if not flop:
-                # Of the plain decoder: phases are more multiplications for the same result.
-                with FlopCounterMode(display=False) as counter:
-                    step(0)
-                flop = counter.get_total_flops()
-            if on_gpu:
-                torch.cuda.reset_peak_memory_stats(device)
-            start = time.perf_counter()
-            step(0)
-            wait(device)
-            row["first_step_seconds"] = time.perf_counter() - start
-            seconds = seconds_each(step, sizes.steps, device)
-            row |= {"steps_per_second": 1 / seconds, "images_per_second": sizes.batch / seconds}
-            row["MiB"] = torch.cuda.max_memory_allocated(device) / 2**20 if on_gpu else None
-            row |= {f"of_{name}": flop / seconds / rate for name, rate in rates.items()}
-        except Exception as error:
-            row["error"] = first_line(error)
-    return rows
+    on_gpu, flop = device.type == "cuda", 0
+
+    def measure(step: Callable[[int], object], row: dict[str, Any]) -> None:
+        nonlocal flop
+        if not flop:
+            # Of the plain decoder: phases are more multiplications for the same result.
+            with FlopCounterMode(display=False) as counter:
+                step(0)
+            flop = counter.get_total_flops()
+        if on_gpu:
+            torch.cuda.reset_peak_memory_stats(device)
+        start = time.perf_counter()
+        step(0)
+        wait(device)
+        row["first_step_seconds"] = time.perf_counter() - start
+        seconds = seconds_each(step, sizes.steps, device)
+        row |= {"steps_per_second": 1 / seconds, "images_per_second": sizes.batch / seconds}
+        row["MiB"] = torch.cuda.max_memory_allocated(device) / 2**20 if on_gpu else None
+        row |= {f"of_{name}": flop / seconds / rate for name, rate in rates.items()}
+
+    return of_each_form(device, sizes, compiled, measure)
 
 
 def launches(device: torch.device, sizes: Sizes, compiled: bool) -> list[dict[str, Any]]:
@@ -310,21 +325,14 @@ def launches(device: torch.device, sizes: Sizes, compiled: bool) -> list[dict[st
 
     After everything that is timed, since CUDA's profiler stays attached and costs time.
     """
-    dataset, on_gpu = random_images(sizes.images), device.type == "cuda"
-    resident = load_resident(dataset, device, wanted=True)
-    rows = []
-    for form in forms(on_gpu, compiled):
-        row: dict[str, Any] = {"form": str(form), "error": ""}
-        rows.append(row)
-        try:
-            step = step_of(form, device, sizes, dataset, resident)
-            # By then the epoch's order is copied, and CUDA graphs are recorded.
-            repeat(step, 4)
-            row["kernels"] = kernels(step, device)
-            row["synchronisations"] = synchronisations(step, device)
-        except Exception as error:
-            row["error"] = first_line(error)
-    return rows
+
+    def measure(step: Callable[[int], object], row: dict[str, Any]) -> None:
+        # By then the epoch's order is copied, and CUDA graphs are recorded.
+        repeat(step, 4)
+        row["kernels"] = kernels(step, device)
+        row["synchronisations"] = synchronisations(step, device)
+
+    return of_each_form(device, sizes, compiled, measure)
 
 
 def encoding(device: torch.device, sizes: Sizes) -> float:

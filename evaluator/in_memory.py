@@ -13,12 +13,7 @@ import numpy as np
 
 from evaluator.ground_truth import GroundTruth
 from evaluator.representations import Representation, check
-from evaluator.worker.readers import (
-    Reading,
-    as_array,
-    encode_images,
-    encode_pixels,
-)
+from evaluator.worker.readers import Reading, as_array, encode_images, encode_pixels
 from submission.errors import UserError
 
 if TYPE_CHECKING:
@@ -86,8 +81,7 @@ def of_module(
     call = call or Call()
     path = Path(type(module).__name__)
     values = [value for value in module.parameters() if value.is_floating_point()]
-    held = next(itertools.chain(module.parameters(), module.buffers()), None)
-    device = "cpu" if held is None else str(held.device)
+    device = str(_device_of(module) or "cpu")
     dtypes = {value.dtype for value in values}
     dtype = dtypes.pop() if len(dtypes) == 1 else torch.float32
     if call.dtype is not None:
@@ -167,10 +161,9 @@ def on_device(module: "torch.nn.Module", device: str | None) -> Iterator[None]:
     if device is None:
         yield
         return
-    values = next(itertools.chain(module.parameters(), module.buffers()), None)
-    if values is None:
+    before = _device_of(module)
+    if before is None:
         raise UserError(f"device is {device!r}, and the module holds nothing to be moved there")
-    before = values.device
     try:
         module.to(device)
     except (RuntimeError, AssertionError) as error:
@@ -179,6 +172,12 @@ def on_device(module: "torch.nn.Module", device: str | None) -> Iterator[None]:
         yield
     finally:
         module.to(before)
+
+
+def _device_of(module: "torch.nn.Module") -> "torch.device | None":
+    """Where what it holds is; None where it holds nothing."""
+    held = next(itertools.chain(module.parameters(), module.buffers()), None)
+    return None if held is None else held.device
 
 
 @contextmanager

@@ -42,8 +42,7 @@ def _connections(arguments: argparse.Namespace) -> list[socket.socket]:
     if arguments.connect is None:
         return [socket.socket(fileno=int(one)) for one in arguments.descriptors.split(",")]
     connections = []
-    # As many as a byte tells, and a process may have files open.
-    others = min(64, len(os.sched_getaffinity(0)))
+    others = confinement.most_in_parallel()
     for _ in range(1 + others):
         connections.append(_connect(arguments.connect))
     connections[0].sendall(bytes([others]))

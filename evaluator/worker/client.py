@@ -40,8 +40,6 @@ _SECONDS_TO_START = 300.0
 _SECONDS_A_BATCH = 600.0
 _SECONDS_IN_ALL = 4 * 3600.0
 _MOST_CONNECTIONS = 1024
-# As many as a process may well have files open.
-_MOST_IN_PARALLEL = 64
 # All that a worker sees of the environment: where programs are, and how fast libraries may be.
 _ENVIRONMENT = re.compile(r"PATH|LANG|LC_\w+|TZ|LD_LIBRARY_PATH|(OMP|MKL)_\w+")
 
@@ -249,7 +247,7 @@ def started(path: Path, *, trust: bool = False, parallel: bool = True) -> Iterat
     """
     formats.check_installed(path)
     absolute = path.absolute()
-    connections = 1 + (min(_MOST_IN_PARALLEL, len(os.sched_getaffinity(0))) if parallel else 0)
+    connections = 1 + (confinement.most_in_parallel() if parallel else 0)
     with _process([absolute], [str(absolute)], connections, trust) as (
         process,
         sockets,

@@ -38,6 +38,8 @@ _CAPABILITIES_VERSION = 0x20080522
 # To read the model of another user, as root may; it gives no more than what Landlock leaves.
 _CAP_DAC_READ_SEARCH = 2
 _MOST_OPEN_FILES = 1024
+# Each is an open file, and a byte tells how many there are.
+_MOST_IN_PARALLEL = 64
 _LARGEST_STACK = 64 * 2**20
 
 # What libraries look at when they are loaded or count the processors, but what tells of other
@@ -98,6 +100,11 @@ def confine(readable: Sequence[Path], memory: int) -> None:
         with contextlib.suppress(ImportError):
             import dill  # noqa: F401
     seccomp.restrict(writes)
+
+
+def most_in_parallel() -> int:
+    """How many threads may ask a model at once: one for each processor, within reason."""
+    return min(_MOST_IN_PARALLEL, len(os.sched_getaffinity(0)))
 
 
 def bubblewrap(command: Sequence[str], readable: Sequence[Path]) -> list[str]:

@@ -132,16 +132,19 @@ class Panel:
 def looks(results: Results) -> dict[str, Look]:
     """Colour by method, dashes by its variant."""
     methods = list(METHOD_TITLES)
-    others = list(dict.fromkeys(run.method for run in results.runs if run.method not in methods))
+    others = [method for method in results.methods if method not in methods]
+    variants = {
+        method: list(dict.fromkeys(run.variant for run in results.runs if run.method == method))
+        for method in results.methods
+    }
     found = {}
     for run in results.runs:
         known = run.method in methods
         colour = methods.index(run.method) if known else len(methods) - 1
-        variants = list(
-            dict.fromkeys(one.variant for one in results.runs if one.method == run.method)
-        )
         # Methods that the palette doesn't know share a colour.
-        dash = variants.index(run.variant) + (0 if known else 1 + others.index(run.method))
+        dash = variants[run.method].index(run.variant) + (
+            0 if known else 1 + others.index(run.method)
+        )
         dashes = _DASHES[dash % len(_DASHES)]
         found[run.label] = Look(colour, dashes, MARKERS[colour])
     return found

@@ -43,11 +43,17 @@ _MEASURED = ("kl", "reconstruction_error")
 
 @dataclass(frozen=True)
 class _Analysis:
-    """Every table that the report is made of; all but the first two may be empty."""
+    """Every table that the report is made of; all but the scores may be empty.
+
+    `asked` and `asked_summary` are the rows of `scores` and `summary` that questions on methods are
+    asked of: those of the first variant, or all of a study that has none of it.
+    """
 
     scores: pd.DataFrame
     by_step: pd.DataFrame
     summary: pd.DataFrame
+    asked: pd.DataFrame
+    asked_summary: pd.DataFrame
     orders_against_paper: pd.DataFrame
     correlations: pd.DataFrame
     orders: pd.DataFrame
@@ -109,7 +115,7 @@ def write_report(folder: Path) -> Path:
         notes=notes,
         untrained=_untrained(results),
         comparison=comparison,
-        findings=_findings(results, analysis, _untrained(results)),
+        findings=_findings(analysis, _untrained(results)),
         charts={
             figure.name: [
                 (panel, figures.svg(panel, f"{figure.name}-{number}"))
@@ -180,12 +186,16 @@ def _analyse(results: Results, errors: dict[str, float]) -> _Analysis:
     metrics = [name for name in results.metrics if scores[name].notna().any()]
     in_table = [name for name in metrics if name in METRIC_TITLES]
     summary = table.summarise(scores) if in_table else pd.DataFrame()
-    asked = _of_methods(results, scores)
+    is_first = scores["variant"] == results.variants[0]
+    asked = scores[is_first] if is_first.any() else scores
+    asked_summary = summary[summary["label"].isin(asked["label"])] if in_table else summary
     return _Analysis(
         scores=scores,
         by_step=scores_by_step(results),
         summary=summary,
-        orders_against_paper=table.order_against_paper(_of_methods(results, summary))
+        asked=asked,
+        asked_summary=asked_summary,
+        orders_against_paper=table.order_against_paper(asked_summary)
         if in_table
         else pd.DataFrame(),
         correlations=agreement.correlations(asked, itertools.combinations(metrics, 2)),
@@ -197,29 +207,19 @@ def _analyse(results: Results, errors: dict[str, float]) -> _Analysis:
     )
 
 
-def _of_methods(results: Results, rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the first variant, if it has any: another one is no method of its own."""
-    labels = {run.label for run in results.runs if run.variant == results.variants[0]}
-    return rows[rows["label"].isin(labels)] if labels and len(rows) else rows
-
-
-def _findings(
-    results: Results, analysis: _Analysis, untrained: Mapping[str, Band]
-) -> dict[str, thesis.Finding]:
+def _findings(analysis: _Analysis, untrained: Mapping[str, Band]) -> dict[str, thesis.Finding]:
     """By the id of their sections."""
-    summary, asked = analysis.summary, _of_methods(results, analysis.summary)
+    summary = analysis.asked_summary
     changed = analysis.variants[~analysis.variants["quantity"].isin(_MEASURED)]
     return {
-        "worth": thesis.on_worth(summary, untrained),
+        "worth": thesis.on_worth(analysis.summary, untrained),
         **({"variants": thesis.on_variants(changed)} if len(changed) else {}),
         "papers-order": thesis.on_papers_order(analysis.orders_against_paper),
         "correlations": thesis.on_correlations(analysis.correlations),
-        "ranks": thesis.on_ranks(asked),
+        "ranks": thesis.on_ranks(summary),
         "orders": thesis.on_orders(analysis.orders, analysis.seeds),
         "noise": thesis.on_components(analysis.components),
-        "model": thesis.on_model(
-            analysis.against_model, _of_methods(results, analysis.scores), asked
-        ),
+        "model": thesis.on_model(analysis.against_model, analysis.asked, summary),
     }
 
 
@@ -349,11 +349,7 @@ def _rank_panels(results: Results, analysis: _Analysis) -> list[Panel]:
         for number, title in enumerate(METHOD_TITLES.values())
     }
     return [
-        figures.ranks(
-            table.ranks(_of_methods(results, analysis.summary)),
-            figures.looks(results),
-            "This study",
-        ),
+        figures.ranks(table.ranks(analysis.asked_summary), figures.looks(results), "This study"),
         figures.ranks(paper, paper_looks, "The paper's Table 1"),
     ]
 

@@ -22,8 +22,10 @@ _PAPER = {
 # More seeds only tell how sure a score is.
 _OF_LEVEL = tuple(name for name in _PAPER if name != "Runs of each method")
 # What a study may set without another level: when it looks, and how fast it trains.
-_SPARING = ("trainer.snapshot_every", "trainer.budget", "trainer.restarts", "trainer.log_every")
-_SPARING_GROUPS = ("speed.", "scoring.")
+_SPARING = (
+    *("trainer.snapshot_every", "trainer.budget", "trainer.restarts", "trainer.log_every"),
+    *("speed.", "scoring."),
+)
 
 
 def table_1() -> pd.DataFrame:
@@ -95,7 +97,7 @@ def _own_settings(results: Results) -> list[str]:
     of_variants = variants.values() if isinstance(variants, dict) else ()
     lists = [study.get("settings"), study.get("evaluation"), *of_variants]
     every = [str(one) for many in lists if isinstance(many, list) for one in many]
-    return [one for one in every if not one.startswith((*_SPARING, *_SPARING_GROUPS))]
+    return [one for one in every if not one.startswith(_SPARING)]
 
 
 def _values(values: object) -> str:

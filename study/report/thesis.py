@@ -339,7 +339,8 @@ def on_model(against: pd.DataFrame, scores: pd.DataFrame, summary: pd.DataFrame)
         detail = f"Clear, with an interval that leaves out 0: {listed(told)}."
     if summary.empty:
         return Finding(detail)
-    sums = summary[summary["metric"] == NORMALISED_SUM].set_index("label")["mean"].dropna()
+    rows = summary[summary["metric"] == NORMALISED_SUM].set_index("label").dropna(subset=["mean"])
+    sums = rows["mean"]
     in_use = scores.groupby("label", sort=False)["latents_in_use"].mean().dropna().astype(float)
     in_use = in_use[in_use.index.isin(sums.index)]
     if len(in_use) < 2:
@@ -358,8 +359,7 @@ def on_model(against: pd.DataFrame, scores: pd.DataFrame, summary: pd.DataFrame)
         f"{most[0]} has the most latents in use ({in_use.max():.3g} on average) and comes {named} "
         "by the normalised sum; in the paper, DIP-VAE-II had the most and came last."
     )
-    rows = summary[summary["metric"] == NORMALISED_SUM].set_index("label").loc[sums.index]
-    low, high = rows["mean"] - rows["half_width"], rows["mean"] + rows["half_width"]
+    low, high = sums - rows["half_width"], sums + rows["half_width"]
     others = sums.index != most[0]
     # NaN, of single runs, makes no place clear.
     if len(sums) > 2 and (high[most[0]] < low[others]).all():

@@ -20,7 +20,6 @@ from submission.training.state import State
 FIRST_STEPS = 3
 """Of a phase or a resumed run: with CUDA graphs the second records them, the third replays them."""
 
-
 _SECONDS_TO_COMPILE = 120.0
 """Of the budget, below which nothing is compiled any more."""
 
